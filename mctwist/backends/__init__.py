@@ -1,0 +1,1 @@
+"""The kinds of store: each a file that implements `IBackend`, none of them aware of Twisted."""

@@ -1,0 +1,239 @@
+"""
+A file for each key, to be read by hand: a line of what is known of the item, then the value.
+
+    items/NAME      the files; NAME is the key, percent-encoded, or for a long one its
+                    beginning, `~`, and its SHA-256
+    incoming/NAME   files on their way
+    journal         the names of a batch whose files are all complete in incoming/
+
+A batch first writes its files to `incoming` and syncs them; then the journal, in one piece: from
+there on the batch has happened. Then each file is renamed to its place, and the journal removed.
+Opening finishes a journal that is whole and drops one that is torn, with whatever else is in
+`incoming`. So a full disk is met before anything has changed, and a file is never half new.
+
+It is meant for looking into and for small stores: every key costs a file, every write a few
+syncs.
+"""
+
+import errno
+import json
+import os
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Optional
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+from zlib import crc32
+
+from zope.interface import implementer
+
+from mctwist.backends.folder import Folder
+from mctwist.backends.transaction import Snapshot, State, Transaction, look, run, run_alone
+from mctwist.interfaces import IBackend, Results, StartError, Steps, StorageError, StoreFull
+from mctwist.item import DamagedRecord, Item
+
+#: The format of the files.
+FORMAT = 1
+
+_LONGEST_NAME = 200
+_PREFIX = 100
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FIELDS = Item._fields[:-1]
+_LINE = re.compile(rb"mctwist (\d+) crc=([0-9a-f]{8}) ([^\n]*)\n")
+
+
+def name_of(key: bytes) -> str:
+    """The name of the file of `key`: no two keys share one, and every file system takes it."""
+    name = quote_from_bytes(key, safe="").replace(".", "%2E").replace("~", "%7E")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_PREFIX]}~{sha256(key).hexdigest()}"
+
+
+def encode_file(key: bytes, item: Item) -> bytes:
+    """The file of `item` under `key`."""
+    fields = " ".join(f"{name}={getattr(item, name)}" for name in _FIELDS)
+    line = f"{fields} length={len(item.value)} key={quote_from_bytes(key, safe='')}\n"
+    checksum = crc32(item.value, crc32(line.encode()))
+    return f"mctwist {FORMAT} crc={checksum:08x} {line}".encode() + item.value
+
+
+def decode_file(key: bytes, content: bytes) -> Item:
+    """
+    The item that `encode_file` made `content` of.
+
+    :raises DamagedRecord: it is not whole, not of this key, or of another version.
+    """
+    match = _LINE.match(content)
+    if match is None or int(match[1]) != FORMAT:
+        raise DamagedRecord("not a file of an item")
+    value = content[match.end() :]
+    if crc32(value, crc32(match[3] + b"\n")) != int(match[2], 16):
+        raise DamagedRecord("the checksum of a file does not verify")
+    fields = dict(word.split(b"=", 1) for word in match[3].split(b" "))
+    if unquote_to_bytes(fields[b"key"]) != key:
+        raise DamagedRecord("a file is not of the key it is named for")
+    return Item(*(int(fields[name.encode()]) for name in _FIELDS), value=value)
+
+
+@implementer(IBackend)
+class DirectoryBackend:
+    """
+    :param sync: "always" and "relaxed" sync every batch; "never" none.
+    """
+
+    inline = False
+
+    def __init__(self, path: str, sync: str = "always") -> None:
+        self.name = f"directory:{path}"
+        self.damaged = 0
+        self._folder = Folder(path, "directory", FORMAT)
+        self._synced = sync != "never"
+        self._root = Path(path).absolute()
+        self._items = self._root / "items"
+        self._incoming = self._root / "incoming"
+        self._journal = self._root / "journal"
+        self._state = State()
+        self._open = False
+        self._unfinished = False
+
+    def open(self) -> None:
+        self._folder.take(unsynced=not self._synced)
+        try:
+            self._items.mkdir(exist_ok=True)
+            self._incoming.mkdir(exist_ok=True)
+            self._recover()
+        except (OSError, StorageError) as fault:
+            self._folder.release()
+            raise StartError(f"cannot open the store {self._root}: {fault}") from None
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            if not self._synced:
+                os.sync()
+            self._folder.leave()
+
+    def live(self) -> tuple[int, int]:
+        return self._state.items, self._state.size
+
+    def read(self, steps: Steps, now: int) -> Results:
+        self._check_open()
+        return look(Snapshot(self._read, self._state, now), steps)
+
+    def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
+        self._check_open()
+        try:
+            return self._attempt(lists, now)
+        except StoreFull:
+            return run_alone(lambda step: self._attempt([[step]], now)[0][0], lists)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StorageError("the store is closed")
+
+    def _attempt(self, lists: Sequence[Steps], now: int) -> list[Results]:
+        try:
+            if self._unfinished:
+                self._recover()
+            state = State(self._state.encode())
+            transaction = Transaction(self._read, state, now)
+            answers = run(transaction, lists)
+            self._commit(transaction)
+        except OSError as fault:
+            if fault.errno in _NO_ROOM:
+                raise StoreFull(str(fault)) from fault
+            raise StorageError(str(fault)) from fault
+        self._state = state
+        return answers
+
+    def _commit(self, transaction: Transaction) -> None:
+        before = self._state.encode()
+        moves: list[str] = []
+        removals: list[str] = []
+        # Whatever fails from here on, the next batch begins by putting it right.
+        self._unfinished = True
+        for key, stored, item in transaction.finish():
+            if item is not None:
+                moves.append(name_of(key))
+                self._write(self._incoming / moves[-1], encode_file(key, item))
+            elif stored is not None:
+                removals.append(name_of(key))
+        state = transaction.state.encode()
+        if not moves and not removals and state == before:
+            self._unfinished = False
+            return
+        if self._synced:
+            self._folder.sync(self._incoming)
+        body = json.dumps({"moves": moves, "removals": removals, "state": state.hex()}).encode()
+        self._write(self._journal, _sealed(body))
+        if self._synced:
+            self._folder.sync()
+        try:
+            self._finish(moves, removals, state)
+        except OSError as fault:
+            # The batch has happened, so it must not be taken for one that found no room.
+            raise StorageError(str(fault)) from fault
+        self._unfinished = False
+
+    def _finish(self, moves: Sequence[str], removals: Sequence[str], state: bytes) -> None:
+        for name in moves:
+            try:
+                os.replace(self._incoming / name, self._items / name)
+            except FileNotFoundError:
+                # Done before the crash that this recovers from.
+                continue
+        for name in removals:
+            (self._items / name).unlink(missing_ok=True)
+        # The state is small and replaced whole, so it needs no file of its own on the way.
+        self._write(self._root / "state.new", _sealed(state.hex().encode()))
+        os.replace(self._root / "state.new", self._root / "state")
+        if self._synced:
+            self._folder.sync(self._items)
+            self._folder.sync()
+        self._journal.unlink()
+
+    def _recover(self) -> None:
+        """Finish a batch whose journal is whole, drop one that is torn, and load the state."""
+        body = self._unsealed(self._journal)
+        if body is not None:
+            journal = json.loads(body)
+            self._finish(journal["moves"], journal["removals"], bytes.fromhex(journal["state"]))
+        self._journal.unlink(missing_ok=True)
+        for entry in self._incoming.iterdir():
+            entry.unlink()
+        state = self._unsealed(self._root / "state")
+        if state is None and (self._root / "state").exists():
+            raise StorageError("its file `state` is damaged: move the directory aside")
+        self._state = State(bytes.fromhex(state.decode()) if state else None)
+        self._unfinished = False
+
+    def _read(self, key: bytes) -> Optional[Item]:
+        try:
+            return decode_file(key, (self._items / name_of(key)).read_bytes())
+        except FileNotFoundError:
+            return None
+        except DamagedRecord:
+            self.damaged += 1
+            return None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            if self._synced:
+                os.fsync(file.fileno())
+
+    def _unsealed(self, path: Path) -> Optional[bytes]:
+        """What `_sealed` sealed in the file; None: it is not there, or not whole."""
+        try:
+            checksum, _, body = path.read_bytes().partition(b" ")
+        except FileNotFoundError:
+            return None
+        return body if checksum == b"%08x" % crc32(body) else None
+
+
+def _sealed(body: bytes) -> bytes:
+    return b"%08x %b" % (crc32(body), body)

@@ -1,0 +1,152 @@
+"""
+The directory a store lives in: whose it is, what is in it, and whether it can be trusted.
+
+Three small files beside the data:
+
+- `lock` is held with flock for as long as the store is open, and carries the holder's process
+  id. This is the guard against a second server; a pid file is not.
+- `mctwist` names the kind of store and the version of its format. A directory that holds
+  something else is not ours, and nothing in it is touched.
+- `unsynced` exists while the store is open with `--sync never`, and carries the boot id of the
+  machine. Found at open with another boot id, it says that the machine went down with writes in
+  its cache: the store is set aside whole, and the server starts empty.
+"""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from time import strftime
+from typing import Optional
+
+from mctwist.interfaces import StartError
+
+_LOCK, _IDENTITY, _UNSYNCED = "lock", "mctwist", "unsynced"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Folder:
+    """
+    The directory at `path`, for a store of `kind` in format `version`.
+
+    :ivar set_aside: where an untrusted store was moved by `take`; None: nothing was.
+    """
+
+    def __init__(self, path: str, kind: str, version: int, boot_id: Path = _BOOT_ID) -> None:
+        self.path = Path(path).absolute()
+        self.set_aside: Optional[Path] = None
+        self._kind = kind
+        self._version = version
+        self._boot_id = boot_id
+        self._lock: Optional[int] = None
+
+    def take(self, unsynced: bool) -> None:
+        """
+        Lock the directory, making it if need be, and check that it is ours to use.
+
+        :param unsynced: nothing will be synced: mark the store as one not to be trusted after
+            the machine has gone down.
+        :raises StartError: one line that says what is wrong.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_foreign()
+            self._hold()
+            if self._went_down():
+                self._move_aside()
+            self._write(_IDENTITY, f"{self._kind} {self._version}\n")
+            if unsynced:
+                self._write(_UNSYNCED, self._this_boot())
+        except OSError as fault:
+            self.release()
+            raise StartError(
+                f"cannot use {self.path} as the store: {fault.strerror or fault}"
+            ) from None
+        except StartError:
+            self.release()
+            raise
+
+    def leave(self) -> None:
+        """The store has been closed whole and synced: trust it next time."""
+        if self._lock is not None:
+            (self.path / _UNSYNCED).unlink(missing_ok=True)
+            self.release()
+
+    def release(self) -> None:
+        """Give up the lock, and nothing else."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def sync(self, path: Optional[Path] = None) -> None:
+        """Make the names in the directory (or in `path`) durable."""
+        sync_directory(path or self.path)
+
+    def _refuse_foreign(self) -> None:
+        names = {entry.name for entry in self.path.iterdir()} - {_LOCK}
+        if not names:
+            return
+        if _IDENTITY not in names:
+            raise StartError(
+                f"{self.path} is not empty and is not a mctwist store: name another directory"
+            )
+        kind, _, version = (self.path / _IDENTITY).read_text().strip().partition(" ")
+        if kind != self._kind:
+            raise StartError(f"{self.path} is a {kind} store: use --storage {kind}:{self.path}")
+        if version != str(self._version):
+            raise StartError(
+                f"{self.path} has format {version}, and this mctwist knows {self._version}: "
+                "use the mctwist that wrote it"
+            )
+
+    def _hold(self) -> None:
+        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            holder = os.read(lock, 32).decode("ascii", "replace").strip()
+            os.close(lock)
+            if fault.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            raise StartError(
+                f"the store {self.path} is in use by process {holder or 'unknown'}: "
+                "stop that server or name another store"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+        self._lock = lock
+
+    def _went_down(self) -> bool:
+        try:
+            return (self.path / _UNSYNCED).read_text() != self._this_boot()
+        except FileNotFoundError:
+            return False
+
+    def _this_boot(self) -> str:
+        return self._boot_id.read_text()
+
+    def _move_aside(self) -> None:
+        aside = self.path.with_name(f"{self.path.name}.untrusted-{strftime('%Y%m%d-%H%M%S')}")
+        aside.mkdir()
+        for entry in list(self.path.iterdir()):
+            if entry.name != _LOCK:
+                entry.rename(aside / entry.name)
+        sync_directory(aside)
+        self.sync()
+        self.set_aside = aside
+
+    def _write(self, name: str, text: str) -> None:
+        with open(self.path / name, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self.sync()
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,318 @@
+"""
+A batch in the making, and a snapshot to read: the two transactions, for every backend.
+
+A `Transaction` reads through to the store and writes nothing to it. What the operations write
+collects here, one state for each key, and the backend applies the whole of it at the end. So a
+step that fails is rolled back by forgetting, a batch for which there is no room has touched
+nothing, and a key written a hundred times in a batch reaches the disk once.
+
+`State` is what the store knows of itself: the last numbers given out, what has been flushed,
+and how much is live. It is a record in the store, written by the same commit as the items it
+counts, so no number is ever given out twice and no flush comes undone.
+
+Flushing marks and never removes: everything up to a sequence number is gone. A deadline still to
+come is kept beside it. A reader whose `now` has reached it takes all that it sees for gone; the
+first batch past it turns it into the mark.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from struct import Struct
+from typing import Any, Callable, Optional
+
+from zope.interface import implementer
+
+from mctwist.interfaces import (
+    MOST_BYTES,
+    MOST_STEPS,
+    ITransaction,
+    NeedsWrite,
+    Results,
+    Step,
+    Steps,
+    StorageError,
+)
+from mctwist.item import BYTES, Item, size_in_memcached
+
+#: A batch stops starting lists when its results hold this many bytes; the rest waits.
+MOST_BATCH_BYTES = 16 << 20
+
+Read = Callable[[bytes], Optional[Item]]
+
+_STATE = Struct("<QQQqQQQ")
+_new = tuple.__new__
+
+
+class State:
+    """
+    What the store knows of itself.
+
+    :ivar sequence: the last sequence number given out.
+    :ivar place: the last place given out.
+    :ivar flushed: items up to this sequence number are gone.
+    :ivar deadline: milliseconds since the epoch at which all stored before is flushed; 0: none.
+    :ivar items: items that are live; :ivar size: their bytes, as memcached counts.
+    :ivar dead: items that are flushed but still stored.
+    """
+
+    __slots__ = ("dead", "deadline", "flushed", "items", "place", "sequence", "size")
+
+    def __init__(self, record: Optional[bytes] = None) -> None:
+        (
+            self.sequence,
+            self.place,
+            self.flushed,
+            self.deadline,
+            self.items,
+            self.size,
+            self.dead,
+        ) = _STATE.unpack(record) if record else (0,) * 7
+
+    def encode(self) -> bytes:
+        return _STATE.pack(
+            self.sequence,
+            self.place,
+            self.flushed,
+            self.deadline,
+            self.items,
+            self.size,
+            self.dead,
+        )
+
+    def flushed_at(self, now: int) -> int:
+        """The sequence number up to which items are gone at `now`."""
+        return self.sequence if self.deadline and self.deadline <= now else self.flushed
+
+    def flush(self) -> None:
+        self.flushed = self.sequence
+        self.deadline = 0
+        self.dead += self.items
+        self.items = self.size = 0
+
+
+@implementer(ITransaction)
+class Snapshot:
+    """One state of the store, to read."""
+
+    __slots__ = ("_flushed", "_read", "_state", "now")
+
+    def __init__(self, read: Read, state: State, now: int) -> None:
+        self._read = read
+        self._state = state
+        self._flushed = state.flushed_at(now)
+        self.now = now
+
+    def get(self, key: bytes) -> Optional[Item]:
+        item = self._read(key)
+        if item is None or item.sequence <= self._flushed or 0 < item.expiry <= self.now:
+            return None
+        return item
+
+    def put(
+        self,
+        key: bytes,
+        value: bytes,
+        flags: int,
+        expiry: int,
+        marks: int = 0,
+        cas: Optional[int] = None,
+    ) -> Item:
+        raise NeedsWrite
+
+    def delete(self, key: bytes) -> None:
+        raise NeedsWrite
+
+    def flush(self, deadline: int) -> None:
+        raise NeedsWrite
+
+    def counts(self) -> tuple[int, int]:
+        state = self._state
+        return (state.items, state.size) if self._flushed == state.flushed else (0, 0)
+
+
+@implementer(ITransaction)
+class Transaction:
+    """
+    A batch of steps over one state of the store.
+
+    :ivar state: the store's `State`, brought up to date as the steps run.
+    """
+
+    __slots__ = ("_accessed", "_items", "_read", "_step", "_stored", "now", "state")
+
+    def __init__(self, read: Read, state: State, now: int) -> None:
+        if state.deadline and state.deadline <= now:
+            state.flush()
+        self._read = read
+        self.state = state
+        self.now = now
+        self._accessed = now // 1000
+        self._items: dict[bytes, Optional[Item]] = {}  # as they are now, stored or not
+        self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
+        self._step: list[tuple[bytes, Optional[Item]]] = []  # what the running step replaced
+
+    def _raw(self, key: bytes) -> Optional[Item]:
+        try:
+            return self._items[key]
+        except KeyError:
+            item = self._items[key] = self._read(key)
+            return item
+
+    def get(self, key: bytes) -> Optional[Item]:
+        item = self._raw(key)
+        if item is None or item.sequence <= self.state.flushed or 0 < item.expiry <= self.now:
+            return None
+        return item
+
+    def put(
+        self,
+        key: bytes,
+        value: bytes,
+        flags: int,
+        expiry: int,
+        marks: int = 0,
+        cas: Optional[int] = None,
+    ) -> Item:
+        old = self._raw(key)
+        state = self.state
+        sequence = state.sequence = state.sequence + 1
+        if old is None:
+            place = state.place = state.place + 1
+        else:
+            place = old.place
+        if cas is None:
+            cas = sequence
+        fields = (BYTES, marks, flags, expiry, cas, sequence, place, self._accessed, value)
+        item = self._items[key] = _new(Item, fields)
+        self._step.append((key, old))
+        return item
+
+    def delete(self, key: bytes) -> None:
+        old = self._raw(key)
+        self._items[key] = None
+        self._step.append((key, old))
+
+    def flush(self, deadline: int) -> None:
+        if deadline > self.now:
+            self.state.deadline = deadline
+        else:
+            self.state.flush()
+
+    def counts(self) -> tuple[int, int]:
+        items, size, _ = self._settled()
+        return items, size
+
+    def keep(self) -> None:
+        """The running step has succeeded."""
+        stored = self._stored
+        for key, old in self._step:
+            if key not in stored:
+                stored[key] = old
+        self._step.clear()
+
+    def rollback(self) -> None:
+        """The running step has failed: its writes have not happened."""
+        for key, old in reversed(self._step):
+            self._items[key] = old
+        self._step.clear()
+
+    def finish(self) -> Iterator[tuple[bytes, Optional[Item], Optional[Item]]]:
+        """
+        Settle the counts and yield `(key, stored, item)` for each key that has to change.
+
+        None as the item: remove it.
+        """
+        state = self.state
+        state.items, state.size, state.dead = self._settled()
+        for key, stored in self._stored.items():
+            item = self._items[key]
+            if item is not stored:
+                yield key, stored, item
+
+    def _settled(self) -> tuple[int, int, int]:
+        state = self.state
+        flushed, items, size, dead = state.flushed, state.items, state.size, state.dead
+        for key, stored in self._stored.items():
+            for item, sign in ((stored, -1), (self._items[key], 1)):
+                if item is None:
+                    continue
+                if item.sequence <= flushed:
+                    dead += sign
+                else:
+                    items += sign
+                    size += sign * size_in_memcached(key, len(item.value), item.flags)
+        return items, size, dead
+
+
+def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
+    """
+    The results of the lists, each as far as an instalment reaches.
+
+    A step that raises leaves its exception as its result and no trace in the transaction.
+    """
+    answers: list[Results] = []
+    total = 0
+    pending = transaction._step
+    for steps in lists:
+        results: Results = []
+        answers.append(results)
+        if total > MOST_BATCH_BYTES:
+            continue
+        size = 0
+        for operation, key, arguments, _ in islice(steps, MOST_STEPS):
+            try:
+                result = operation(transaction, key, *arguments)
+            except Exception as fault:
+                transaction.rollback()
+                result = fault
+            else:
+                if pending:
+                    transaction.keep()
+                if result.__class__ is Item:
+                    size += len(result.value)
+            results.append(result)
+            if size > MOST_BYTES:
+                break
+        total += size
+    return answers
+
+
+def run_alone(attempt: Callable[[Step], Any], lists: Sequence[Steps]) -> list[Results]:
+    """
+    As `run`, with each step a batch of its own: what is done when there is no room for all.
+
+    :param attempt: performs one step; whatever it raises is that step's result.
+    """
+    answers: list[Results] = []
+    size = 0
+    for steps in lists:
+        answers.append([])
+        for step in islice(steps, MOST_STEPS):
+            if size > MOST_BYTES:
+                break
+            try:
+                result = attempt(step)
+            except StorageError as fault:
+                result = fault
+            answers[-1].append(result)
+            if result.__class__ is Item:
+                size += len(result.value)
+    return answers
+
+
+def look(snapshot: Snapshot, steps: Steps) -> Results:
+    """
+    The results of an instalment of `steps`.
+
+    :raises NeedsWrite: a step wants to write. Whatever else a step raises comes through too.
+    """
+    results: Results = []
+    size = 0
+    for operation, key, arguments, _ in islice(steps, MOST_STEPS):
+        result = operation(snapshot, key, *arguments)
+        results.append(result)
+        if result.__class__ is Item:
+            size += len(result.value)
+            if size > MOST_BYTES:
+                break
+    return results

@@ -1,0 +1,149 @@
+"""
+The contracts between the layers, and nothing else.
+
+A dialect turns bytes into *steps*; a step is `(operation, key, arguments, render)`:
+
+- `operation(transaction, key, *arguments)` is one of the pure functions of `operations`;
+- `render(stats, key, result) -> bytes` spells its result on the wire; storage never looks at it.
+
+Dialects hand lists of steps to an `IStorage`, which hands lists of such lists to an `IBackend`,
+which runs them on an `ITransaction`. Times are milliseconds since the epoch throughout.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
+
+from zope.interface import Attribute, Interface
+
+from mctwist.item import Item
+
+Operation = Callable[..., Any]
+Render = Callable[[Any, bytes, Any], bytes]
+Step = tuple[Operation, bytes, tuple[Any, ...], Render]
+Steps = Sequence[Step]
+#: What a step came to: the operation's own result, or the exception that it ended in.
+Results = list[Any]
+
+#: An instalment: the most steps, and the most bytes of values, that one list is run for at once.
+MOST_STEPS = 1000
+MOST_BYTES = 1 << 20
+
+
+class StorageError(Exception):
+    """The store could not do what was asked. Its text is for people, not for the wire."""
+
+
+class StoreFull(StorageError):
+    """There is no room; reading, deleting and shrinking still work."""
+
+
+class StartError(Exception):
+    """The server cannot start. Its text is one line that says what to do."""
+
+
+class NeedsWrite(Exception):
+    """A step run on a snapshot wants to write; nothing of its list has been answered."""
+
+
+class ITransaction(Interface):
+    """What an operation sees: one state of the store, at one moment."""
+
+    now: int = Attribute("Milliseconds since the epoch; the same for a whole batch.")
+
+    def get(key: bytes) -> Optional[Item]:
+        """The item under `key` that is alive: stored, not expired, not flushed."""
+
+    def put(
+        key: bytes,
+        value: bytes,
+        flags: int,
+        expiry: int,
+        marks: int = 0,
+        cas: Optional[int] = None,
+    ) -> Item:
+        """
+        Replace what is under `key`.
+
+        The item gets the next sequence number, and keeps the key's place or gets the next one.
+
+        :param cas: its CAS unique; None: the sequence number.
+        :raises NeedsWrite: the transaction is a snapshot.
+        """
+
+    def delete(key: bytes) -> None:
+        """Remove what is under `key`, if anything. Raises as `put` does."""
+
+    def flush(deadline: int) -> None:
+        """
+        From `deadline` on, everything stored before it is gone. Raises as `put` does.
+
+        :param deadline: milliseconds since the epoch; one that has passed means now.
+            It replaces a deadline that is still to come.
+        """
+
+    def counts() -> tuple[int, int]:
+        """The live items, and their bytes as memcached counts them (expired ones included)."""
+
+
+class IBackend(Interface):
+    """
+    A store of records. Its methods block; `IStorage` owns the threads that call them.
+
+    `perform` is only ever called by one thread at a time, `read` by any.
+    """
+
+    name: str = Attribute("The kind, as in --storage KIND:ARG, with what it is on.")
+    inline: bool = Attribute("Whether `read` may be called in the reactor: it does not block.")
+    damaged: int = Attribute("How many reads met a record that did not verify, since `open`.")
+
+    def open() -> None:
+        """
+        Take the store.
+
+        :raises StartError: it is in use, not ours, damaged, or cannot be written.
+        """
+
+    def close() -> None:
+        """Give the store back, whole. `open` may follow."""
+
+    def perform(lists: Sequence[Steps], now: int) -> list[Results]:
+        """
+        Run the lists in order as one batch, durable when this returns.
+
+        Each list is run as far as one instalment reaches, so a list of results may be shorter
+        than its list of steps, also empty, but never all of them are. A step that fails has its
+        exception as its result and no effect; its neighbours are not touched.
+
+        :raises StorageError: nothing of the batch has happened.
+        """
+
+    def read(steps: Steps, now: int) -> Results:
+        """
+        Run one instalment of `steps` on a snapshot.
+
+        :raises NeedsWrite: a step wants to write.
+        """
+
+    def live() -> tuple[int, int]:
+        """As `ITransaction.counts`, as of the last batch."""
+
+
+class IStorage(Interface):
+    """The store as the reactor sees it."""
+
+    def read(steps: Steps) -> Optional[Results]:
+        """
+        The results of an instalment of `steps`, at once; None where that is not allowed, or
+        where a step wants to write.
+        """
+
+    def submit(steps: Steps, reads_only: bool = False) -> Any:
+        """
+        Queue `steps` for the next batch.
+
+        :return: a Deferred of the results of an instalment: at least one. It never fails: what
+            failed is in the results.
+        """
+
+    def live() -> tuple[int, int]:
+        """As `IBackend.live`."""

@@ -1,0 +1,100 @@
+"""
+An item, and its record on disk.
+
+An item is everything the store knows of one key. Its record is the whole state, never a delta:
+a fixed header, the value, and a checksum that covers the key as well, so that a record which
+has strayed to another key is found out as surely as a flipped bit.
+
+The rule: what does not verify is never shown. `decode` raises `DamagedRecord`, and whoever
+reads answers a miss.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+#: The kind of value that memcached's dialects store. Other numbers are for typed values.
+BYTES = 0
+
+#: Marks: bits of `Item.marks`.
+STALE = 1
+WON = 2
+FETCHED = 4
+KEPT = 8
+BINARY_KEY = 16
+
+#: The longest key, in bytes, of every dialect (memcached.h, KEY_MAX_LENGTH).
+KEY_LENGTH = 250
+
+
+class DamagedRecord(Exception):
+    """A record does not carry the checksum or the version that it must."""
+
+
+class Item(NamedTuple):
+    """
+    One key's state.
+
+    A tuple, not an attrs class: it is made once for every read and every write, and
+    `tuple.__new__` takes 0.27 us where a frozen attrs class takes 1.3.
+
+    :ivar kind: what the value is; `BYTES`, or a number reserved for typed values.
+    :ivar marks: bits `STALE`, `WON`, `FETCHED`, `KEPT`, `BINARY_KEY`.
+    :ivar flags: the client's own 32 bits, returned as they came.
+    :ivar expiry: milliseconds since the epoch from which the item is gone; 0: never.
+    :ivar cas: the CAS unique, 64 bits.
+    :ivar sequence: the number of the write that made this state; it only grows.
+    :ivar place: given when the key first appeared, kept through overwrites.
+    :ivar accessed: seconds since the epoch of the last access written back.
+    """
+
+    kind: int
+    marks: int
+    flags: int
+    expiry: int
+    cas: int
+    sequence: int
+    place: int
+    accessed: int
+    value: bytes
+
+
+# version, then Item's fields in their order, little-endian and unpadded; the value and the
+# CRC-32 of key, header and value follow.
+_HEADER = Struct("<BBHIqQQQI")
+_VERSION = 1
+_VALUE = _HEADER.size
+_CHECKSUM = 4
+# CRC-32 over any message followed by its own CRC-32 (little-endian) is this constant, so a
+# record verifies in one pass over the bytes as they lie, without a slice.
+_RESIDUE = 0x2144DF1C
+
+_new = tuple.__new__
+
+
+def encode(key: bytes, item: Item) -> bytes:
+    """The record of `item` under `key`."""
+    body = _HEADER.pack(_VERSION, *item[:-1]) + item[-1]
+    return body + crc32(body, crc32(key)).to_bytes(_CHECKSUM, "little")
+
+
+def decode(key: bytes, record: bytes) -> Item:
+    """
+    The item that `encode` made `record` of.
+
+    :raises DamagedRecord: the record is not whole, not of this key, or of another version.
+    """
+    if crc32(record, crc32(key)) != _RESIDUE or record[0] != _VERSION or len(record) < _VALUE + 4:
+        raise DamagedRecord("the checksum or the version of a record does not verify")
+    return _new(Item, (*_HEADER.unpack_from(record)[1:], record[_VALUE:-_CHECKSUM]))
+
+
+def size_in_memcached(key: bytes, length: int, flags: int) -> int:
+    """
+    The bytes memcached would count for an item whose value has `length` bytes.
+
+    `bytes` in `stats` and the limit of `--max-item-size` speak of this size: memcached's limit
+    includes the item's header (48), its CAS (8), the key and its NUL, the value and its CRLF,
+    and the flags (4) when there are any (items.c, item_make_header and item_size_ok).
+    """
+    return 48 + 8 + len(key) + 1 + length + 2 + (4 if flags else 0)

@@ -1,0 +1,1 @@
+"""The dialects: each a Protocol that turns bytes into steps, over one shared `Pipeline`."""

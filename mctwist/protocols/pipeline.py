@@ -1,0 +1,192 @@
+"""
+One connection's steps on their way to the store, and its answers on their way out.
+
+    dialect.parse -> run -> waiting -> [storage: one instalment] -> render -> one write
+
+The rule is order: at most one instalment is under way, and what is parsed meanwhile waits behind
+it, so answers leave in the order of the commands however reads and writes are mixed.
+
+The bound is on what waits. The pipeline is the producer of its own transport: while the peer
+does not read its answers nothing more is run, and while too much waits nothing more is read from
+the peer. So an unread connection holds an instalment or so of answers, never a gigabyte.
+
+Where the transport is plain and has nothing buffered, an answer is sent at once instead of in
+the reactor's next round: one recv and one send a request, as memcached does it.
+"""
+
+from typing import Any, Callable, Optional
+
+from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mctwist.interfaces import IStorage, Results, Step
+from mctwist.stats import Stats
+
+#: Input bytes whose steps may wait before no more is read.
+MOST_WAITING = 256 * 1024
+
+#: Seconds that a connection which is being closed is given to take its last answers.
+CLOSE_TIMEOUT = 30.0
+
+# Only these exact types: a TLS or PROXY wrapper hands the raw socket's methods through, and what
+# went out by them would be in clear.
+_DIRECT = (tcp.Server, unix.Server)
+
+Spell = Callable[[Step, Exception], bytes]
+
+
+@implementer(IPushProducer)
+class Pipeline:
+    """
+    :param transport: of the connection; the pipeline registers as its producer.
+    :param spell: what the dialect answers for a step that ended in an exception.
+    :param reactor: IReactorTime.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, transport: Any, storage: IStorage, stats: Stats, spell: Spell, reactor: Any
+    ) -> None:
+        self._transport = transport
+        self._storage = storage
+        self._stats = stats
+        self._spell = spell
+        self._reactor = reactor
+        self._direct = type(transport) in _DIRECT
+        self._waiting: list[Step] = []
+        self._size = 0  # of the input whose steps wait
+        self._reads_only = True
+        self._busy = False  # an instalment is under way, or its turn has been put off
+        self._choked = False  # the peer does not read
+        self._held = False  # we do not read
+        self._closing = False
+        self._lost = False
+        self._deadline: Optional[Any] = None
+        transport.registerProducer(self, True)
+
+    def run(self, steps: list[Step], reads_only: bool, size: int) -> None:
+        """
+        Run `steps` behind those that wait, and answer them.
+
+        :param reads_only: none of them writes.
+        :param size: the bytes of input they came from.
+        """
+        if self._waiting:
+            self._waiting += steps
+            self._reads_only = self._reads_only and reads_only
+            self._size += size
+        else:
+            self._waiting = steps
+            self._reads_only = reads_only
+            self._size = size
+        if not self._busy and not self._choked:
+            self._turn()
+        elif self._size > MOST_WAITING and not self._held:
+            self._held = True
+            self._transport.pauseProducing()
+
+    def close(self) -> None:
+        """Close the connection when every answer it is owed has been written."""
+        if not self._closing:
+            self._closing = True
+            self._deadline = self._reactor.callLater(CLOSE_TIMEOUT, self._abort)
+            self._finish()
+
+    def lost(self) -> None:
+        """The connection is gone: nothing more will be run or written."""
+        self._lost = True
+        self._waiting = []
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+    def pauseProducing(self) -> None:
+        self._choked = True
+        if not self._held:
+            self._held = True
+            self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._choked = False
+        if self._waiting and not self._busy:
+            self._turn()
+        self._release()
+
+    def stopProducing(self) -> None:
+        self._waiting = []
+
+    def _turn(self) -> None:
+        """Run an instalment of what waits."""
+        self._busy = False
+        steps, self._waiting, self._size = self._waiting, [], 0
+        if not steps:
+            return
+        if self._reads_only:
+            results = self._storage.read(steps)
+            if results is not None:
+                self._answer(results, steps)
+                return
+        self._busy = True
+        self._storage.submit(steps, self._reads_only).addCallback(self._answer, steps)
+
+    def _answer(self, results: Results, steps: list[Step]) -> None:
+        self._busy = False
+        if self._lost:
+            return
+        stats, answers = self._stats, []
+        for (_, key, _, render), result in zip(steps, results):
+            try:
+                answers.append(render(stats, key, result))
+            except Exception as fault:
+                if not isinstance(result, Exception):
+                    self.log.failure("an answer could not be rendered")
+                    result = fault
+                answers.append(self._spell((_, key, (), render), result))
+        self._write(b"".join(answers))
+        if len(results) < len(steps):
+            self._waiting[:0] = steps[len(results) :]
+        if self._waiting and not self._choked:
+            # The next instalment in the next round: others have their turn between.
+            self._busy = True
+            self._reactor.callLater(0, self._turn_unless_choked)
+        elif self._held:
+            self._release()
+        if self._closing:
+            self._finish()
+
+    def _turn_unless_choked(self) -> None:
+        self._busy = False
+        if not self._choked:
+            self._turn()
+            self._release()
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        self._stats.bytes_written += len(data)
+        transport = self._transport
+        if self._direct and not (transport.TLS or transport._tempDataLen or transport.dataBuffer):
+            sent = transport.writeSomeData(data)
+            # Anything but a count is a lost connection, which `write` finds out for itself.
+            if isinstance(sent, int) and sent > 0:
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        transport.write(data)
+
+    def _release(self) -> None:
+        if self._held and not self._choked and self._size <= MOST_WAITING:
+            self._held = False
+            if not (self._closing or self._lost):
+                self._transport.resumeProducing()
+
+    def _finish(self) -> None:
+        if not (self._busy or self._waiting or self._lost):
+            # A paused producer would keep the connection open for ever.
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
+
+    def _abort(self) -> None:
+        self._transport.abortConnection()

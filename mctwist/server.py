@@ -1,0 +1,227 @@
+"""
+The listening side: connections within their limits, and an ordered start and stop.
+
+Start: the store, then the ports; whatever fails undoes what went before and raises one
+`StartError`. Stop, in the opposite order: ports closed, connections given what they are owed (or
+dropped, at the deadline), the last batch finished, the store closed. A MultiService would stop
+all of these at the same time.
+"""
+
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from attrs import frozen
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mctwist.interfaces import StartError
+from mctwist.stats import Stats
+
+#: Seconds that connections are given to take their answers when the server stops.
+STOP_TIMEOUT = 10.0
+
+#: A connection, given what it calls with itself when it is lost.
+BuildConnection = Callable[[Callable[[Any], None]], Any]
+
+
+class Refusal(Protocol):
+    """Says that there are too many connections, and hangs up."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"ERROR Too many open connections\r\n")
+        self.transport.loseConnection()
+
+
+class Connections:
+    """
+    The live connections of all listeners together.
+
+    :param limit: how many there may be.
+    :param reactor: IReactorTime.
+    """
+
+    def __init__(self, limit: int, stats: Stats, reactor: Any) -> None:
+        self._limit = limit
+        self._stats = stats
+        self._reactor = reactor
+        self._live: set[Any] = set()
+        self._empty: Optional[Deferred[None]] = None
+        stats.max_connections = limit
+
+    def admit(self, build: BuildConnection) -> Protocol:
+        """A new connection, or a refusal."""
+        stats = self._stats
+        if len(self._live) >= self._limit:
+            stats.rejected_connections += 1
+            return Refusal()
+        connection: Protocol = build(self._lost)
+        self._live.add(connection)
+        stats.total_connections += 1
+        stats.curr_connections = len(self._live)
+        return connection
+
+    def drain(self, timeout: float) -> "Deferred[None]":
+        """
+        Have every connection answer what it owes and close; drop those that have not by then.
+
+        :param timeout: seconds.
+        """
+        if not self._live:
+            return succeed(None)
+        empty: Deferred[None] = Deferred()
+        self._empty = empty
+        deadline = self._reactor.callLater(timeout, self._drop)
+        for connection in list(self._live):
+            connection.finish()
+
+        def emptied(_: None) -> None:
+            if deadline.active():
+                deadline.cancel()
+
+        return empty.addCallback(emptied)
+
+    def _drop(self) -> None:
+        for connection in list(self._live):
+            connection.transport.abortConnection()
+
+    def _lost(self, connection: Any) -> None:
+        self._live.discard(connection)
+        self._stats.curr_connections = len(self._live)
+        if not self._live and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+
+class ConnectionFactory(Factory):
+    """Connections of one dialect."""
+
+    noisy = False
+
+    def __init__(self, connections: Connections, build: BuildConnection) -> None:
+        self._connections = connections
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress) -> Protocol:
+        return self._connections.admit(self._build)
+
+
+@frozen
+class Listener:
+    """
+    :ivar dialect: its name, for the log and the ports file.
+    :ivar name: where it listens, as the user said it.
+    """
+
+    dialect: str
+    name: str
+    endpoint: IStreamServerEndpoint
+    factory: Factory
+
+
+class RootService(Service):
+    """
+    The whole server as one service.
+
+    :param storage: is started before the ports are bound and stopped when they are closed and
+        the connections gone.
+    :param ports_file: the addresses really bound are written there, one a line: the dialect,
+        `tcp` or `unix`, and the address.
+    :param warnings: logged at the start.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        storage: IService,
+        connections: Connections,
+        listeners: "list[Listener]",
+        ports_file: Optional[str] = None,
+        warnings: "list[str] | tuple[str, ...]" = (),
+    ) -> None:
+        self._storage = storage
+        self._connections = connections
+        self._listeners = listeners
+        self._ports_file = ports_file
+        self._warnings = warnings
+        self._ports: list[IListeningPort] = []
+
+    def startService(self) -> None:
+        """
+        Open the store, bind the ports.
+
+        :raises StartError: one of them cannot be; nothing is left open.
+        """
+        for warning in self._warnings:
+            self.log.warn("{warning}", warning=warning)
+        self._storage.startService()
+        try:
+            bound = [self._listen(listener) for listener in self._listeners]
+            if self._ports_file is not None:
+                self._write_ports(self._ports_file, bound)
+        except BaseException:
+            for port in self._ports:
+                port.stopListening()
+            self._ports = []
+            self._storage.stopService()
+            raise
+        super().startService()
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        if not self.running:
+            return
+        super().stopService()
+        ports, self._ports = self._ports, []
+        yield gatherResults([_as_deferred(port.stopListening()) for port in ports])
+        yield self._connections.drain(STOP_TIMEOUT)
+        yield self._storage.stopService()
+
+    def _listen(self, listener: Listener) -> str:
+        outcome: list[Any] = []
+        listener.endpoint.listen(listener.factory).addBoth(outcome.append)
+        if not outcome:
+            raise StartError(f"cannot listen on {listener.name}: it does not bind at once")
+        port = outcome[0]
+        if isinstance(port, Failure):
+            raise StartError(f"cannot listen on {listener.name}: {_reason(port.value)}")
+        self._ports.append(port)
+        address = _spell(port.getHost())
+        self.log.info(
+            "listening for {dialect} on {address}", dialect=listener.dialect, address=address
+        )
+        return f"{listener.dialect} {address}\n"
+
+    def _write_ports(self, path: str, lines: "list[str]") -> None:
+        # Whole or not at all: who waits for the file reads it as soon as it is there.
+        target = Path(path)
+        partial = target.with_name(target.name + ".new")
+        try:
+            partial.write_text("".join(lines))
+            partial.replace(target)
+        except OSError as fault:
+            raise StartError(f"cannot write the ports file {path}: {fault.strerror}") from None
+
+
+def _as_deferred(result: Any) -> "Deferred[Any]":
+    return result if isinstance(result, Deferred) else succeed(result)
+
+
+def _reason(fault: BaseException) -> str:
+    if isinstance(fault, CannotListenError):
+        error = fault.socketError
+        return f"{getattr(error, 'strerror', None) or error}: stop what is there or choose another"
+    return str(fault)
+
+
+def _spell(address: Any) -> str:
+    if hasattr(address, "port"):
+        return f"tcp {address.host} {address.port}"
+    name = address.name
+    return f"unix {name.decode() if isinstance(name, bytes) else name}"

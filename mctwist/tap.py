@@ -1,0 +1,168 @@
+"""
+The composition root: the server that is made of the options of `twistd mctwist`.
+
+The only module that knows which dialects and which backends there are. Nothing is opened here:
+twistd forks after `makeService`.
+"""
+
+import ipaddress
+import os
+from typing import Any, Callable, Optional
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+
+from mctwist.backends.directory import DirectoryBackend
+from mctwist.backends.lmdb import LMDBBackend
+from mctwist.backends.memory import MemoryBackend
+from mctwist.interfaces import IBackend, StartError
+from mctwist.log import Verbosity, make_observer
+from mctwist.options import Options, UsageError
+from mctwist.protocols.text import TextProtocol, TextSettings
+from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
+from mctwist.stats import Stats
+from mctwist.storage import StorageService
+
+__all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
+
+#: What may stand before the colon in `--storage`, and what is made of what stands behind it.
+BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
+    "lmdb": lambda path, options: LMDBBackend(path, options["sync"], options["storage-limit"]),
+    "directory": lambda path, options: DirectoryBackend(path, options["sync"]),
+    "memory": lambda path, options: MemoryBackend(),
+}
+
+#: What may stand before the equals sign in `--listen`, and the connections that speak it.
+DIALECTS: "dict[str, Callable[[StorageService, Stats, TextSettings, Any], BuildConnection]]" = {
+    "text": lambda storage, stats, settings, reactor: (
+        lambda lost: TextProtocol(storage, stats, settings, reactor, lost)
+    ),
+}
+
+
+class CommandService(RootService):
+    """The server as a command: what keeps it from starting is one line in the log, and exit 1."""
+
+    def __init__(self, *args: Any, observer: Optional[ILogObserver] = None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._observer = observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Also give the application, where there is one, the observer that twistd asks it for."""
+        super().setServiceParent(parent)
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except StartError as fault:
+            self.log.critical("cannot start: {fault}", fault=fault)
+            raise SystemExit(1) from None
+
+
+def make_service(options: Options) -> IService:
+    """
+    The server that `options`, parsed, describe.
+
+    :raises SystemExit: an option names what there is not; with one line that says so.
+    """
+    from twisted.internet import reactor
+
+    try:
+        return _make_service(options, reactor)
+    except UsageError as error:
+        raise SystemExit(f"mctwist: {error} (see twistd mctwist --help)") from None
+
+
+def _make_service(options: Options, reactor: Any) -> IService:
+    stats = Stats(reactor.seconds)
+    storage = StorageService(_backend(options), reactor, options["inline-reads"])
+    connections = Connections(options["conn-limit"], stats, reactor)
+    verbosity = Verbosity(options["log-level"], options["verbose"])
+    settings = TextSettings(
+        max_item_size=options["max-item-size"],
+        flush_enabled=not options["disable-flush-all"],
+        shutdown=reactor.stop if options["enable-shutdown"] else None,
+        set_verbosity=verbosity.set,
+    )
+    listeners = []
+    warnings = list(options.warnings)
+    for dialect, where in options["listen"]:
+        if dialect not in DIALECTS:
+            raise UsageError(f"--listen {dialect}=: the dialects are {', '.join(DIALECTS)}")
+        if isinstance(where, tuple) and _is_open(where[0]):
+            warnings.append(f"whoever can reach {where[0]} may read and write everything")
+        listeners.append(
+            Listener(
+                dialect,
+                where if isinstance(where, str) else f"{where[0]} port {where[1] or 'any'}",
+                _endpoint(where, options["listen-backlog"], reactor),
+                ConnectionFactory(
+                    connections, DIALECTS[dialect](storage, stats, settings, reactor)
+                ),
+            )
+        )
+    return CommandService(
+        storage,
+        connections,
+        listeners,
+        ports_file=options["ports-file"] and os.path.abspath(options["ports-file"]),
+        warnings=warnings,
+        observer=_observer(options, verbosity),
+    )
+
+
+def _backend(options: Options) -> IBackend:
+    kind, argument = options["storage"]
+    if kind not in BACKENDS:
+        raise UsageError(f"--storage {kind}: is unknown; the kinds are {', '.join(BACKENDS)}")
+    if kind == "memory":
+        return BACKENDS[kind](argument, options)
+    if not argument:
+        raise UsageError(f"--storage {kind}: needs a path")
+    # Made absolute now: a daemon changes its directory.
+    return BACKENDS[kind](os.path.abspath(argument), options)
+
+
+def _endpoint(where: Any, backlog: int, reactor: Any) -> IStreamServerEndpoint:
+    if isinstance(where, tuple):
+        interface, port = where
+        if ":" in interface:
+            return TCP6ServerEndpoint(reactor, port, backlog, interface)
+        return TCP4ServerEndpoint(reactor, port, backlog, interface)
+    try:
+        return serverFromString(reactor, where)
+    except Exception as fault:
+        # Each kind of endpoint has its own way to say what is wrong with its description.
+        raise UsageError(f"--listen {where}: {fault}") from None
+
+
+def _is_open(interface: str) -> bool:
+    try:
+        return not ipaddress.ip_address(interface).is_loopback
+    except ValueError:
+        return interface != "localhost"
+
+
+def _observer(options: Options, verbosity: Verbosity) -> Optional[ILogObserver]:
+    """The log observer; None: twistd has been told of another."""
+    twistd = getattr(options, "parent", None) or {}
+    if twistd.get("logger") or twistd.get("syslog"):
+        return None
+    path = twistd.get("logfile")
+    if path is None and twistd and not twistd.get("nodaemon"):
+        path = "twistd.log"
+    path = None if path in (None, "-") else os.path.abspath(path)
+    return make_observer(path, options["log-format"], verbosity)
+
+
+#: The name that `twistd` looks for.
+makeService = make_service

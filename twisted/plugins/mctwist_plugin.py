@@ -1,0 +1,7 @@
+"""`twistd mctwist`."""
+
+from twisted.application.service import ServiceMaker
+
+mctwist = ServiceMaker(
+    "mctwist", "mctwist.tap", "A memcached server whose values survive.", "mctwist"
+)
