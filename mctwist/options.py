@@ -9,7 +9,7 @@ would be worse than none.
 
 import os
 import re
-from typing import Any, NoReturn, Optional
+from typing import Any, ClassVar, NoReturn, Optional
 
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
@@ -110,7 +110,7 @@ def endpoint_kinds() -> "frozenset[str]":
     return frozenset(plugins | {"tcp", "unix", "ssl"})
 
 
-class Options(usage.Options):  # type: ignore[misc]  # usage is not typed
+class Options(usage.Options):
     """
     What the server is told. Values are checked here; what they name is not looked at.
 
@@ -125,7 +125,7 @@ class Options(usage.Options):  # type: ignore[misc]  # usage is not typed
         "foreground."
     )
 
-    optParameters = [
+    optParameters: ClassVar[list[Any]] = [
         ["port", "p", str(DEFAULT_PORT), "TCP port; 0: none, -1: a free one.",
          _natural("port", 65535, -1)],
         ["interface", None, "127.0.0.1", "Address that --port is bound to."],
@@ -157,7 +157,7 @@ class Options(usage.Options):  # type: ignore[misc]  # usage is not typed
           if takes],
     ]  # fmt: skip
 
-    optFlags = [
+    optFlags: ClassVar[list[Any]] = [
         ["enable-shutdown", "A", "Allow the shutdown command."],
         ["disable-flush-all", "F", "Refuse the flush_all command."],
         *[[name, letter, f"Accepted; {why}."] for letter, name, takes, why in _MEANINGLESS

@@ -107,7 +107,7 @@ class ConnectionFactory(Factory):
         self._connections = connections
         self._build = build
 
-    def buildProtocol(self, addr: IAddress) -> Protocol:
+    def buildProtocol(self, addr: Optional[IAddress]) -> Protocol:
         return self._connections.admit(self._build)
 
 
@@ -213,7 +213,7 @@ def _as_deferred(result: Any) -> "Deferred[Any]":
     return result if isinstance(result, Deferred) else succeed(result)
 
 
-def _reason(fault: BaseException) -> str:
+def _reason(fault: Optional[BaseException]) -> str:
     if isinstance(fault, CannotListenError):
         error = fault.socketError
         return f"{getattr(error, 'strerror', None) or error}: stop what is there or choose another"

@@ -139,7 +139,8 @@ def _endpoint(where: Any, backlog: int, reactor: Any) -> IStreamServerEndpoint:
             return TCP6ServerEndpoint(reactor, port, backlog, interface)
         return TCP4ServerEndpoint(reactor, port, backlog, interface)
     try:
-        return serverFromString(reactor, where)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, where)
+        return endpoint
     except Exception as fault:
         # Each kind of endpoint has its own way to say what is wrong with its description.
         raise UsageError(f"--listen {where}: {fault}") from None

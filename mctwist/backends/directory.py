@@ -74,7 +74,7 @@ def decode_file(key: bytes, content: bytes) -> Item:
     fields = dict(word.split(b"=", 1) for word in match[3].split(b" "))
     if unquote_to_bytes(fields[b"key"]) != key:
         raise DamagedRecord("a file is not of the key it is named for")
-    return Item(*(int(fields[name.encode()]) for name in _FIELDS), value=value)
+    return Item._make((*(int(fields[name.encode()]) for name in _FIELDS), value))
 
 
 @implementer(IBackend)

@@ -56,6 +56,13 @@ class State:
     """
 
     __slots__ = ("dead", "deadline", "flushed", "items", "place", "sequence", "size")
+    sequence: int
+    place: int
+    flushed: int
+    deadline: int
+    items: int
+    size: int
+    dead: int
 
     def __init__(self, record: Optional[bytes] = None) -> None:
         (

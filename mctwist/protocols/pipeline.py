@@ -136,14 +136,14 @@ class Pipeline:
         if self._lost:
             return
         stats, answers = self._stats, []
-        for (_, key, _, render), result in zip(steps, results):
+        for step, result in zip(steps, results):
             try:
-                answers.append(render(stats, key, result))
+                answers.append(step[3](stats, step[1], result))
             except Exception as fault:
                 if not isinstance(result, Exception):
                     self.log.failure("an answer could not be rendered")
                     result = fault
-                answers.append(self._spell((_, key, (), render), result))
+                answers.append(self._spell(step, result))
         self._write(b"".join(answers))
         if len(results) < len(steps):
             self._waiting[:0] = steps[len(results) :]

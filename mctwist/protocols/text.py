@@ -11,7 +11,7 @@ which is quadratic under pipelining; its modes and its hooks are kept. Lines end
 before it is not part of the line (proto_parser.c:174-184).
 """
 
-from typing import Any, Callable, Optional, cast
+from typing import Any, Callable, Optional
 
 from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -307,7 +307,7 @@ class TextProtocol(LineReceiver):
                 raise BAD_FORMAT
             flags = lax_flags(words[2])
             expiry = self._expiry(lax_exptime(words[3]))
-            render = replies.stored
+            render: Render = replies.stored
             if kind == "append":
                 arguments: tuple[Any, ...] = (self._settings.max_item_size,)
             elif kind == "cas":
