@@ -89,11 +89,13 @@ class IBackend(Interface):
     """
     A store of records. Its methods block; `IStorage` owns the threads that call them.
 
-    `perform` is only ever called by one thread at a time, `read` by any.
+    `perform` is only ever called by one thread at a time, and so is `maintain`, perhaps while
+    `perform` is at work; `read` by any.
     """
 
     name: str = Attribute("The kind, as in --storage KIND:ARG, with what it is on.")
     inline: bool = Attribute("Whether `read` may be called in the reactor: it does not block.")
+    due: bool = Attribute("Whether `maintain` has something to do.")
     damaged: int = Attribute("How many reads met a record that did not verify, since `open`.")
 
     def open() -> None:
@@ -122,6 +124,13 @@ class IBackend(Interface):
         Run one instalment of `steps` on a snapshot.
 
         :raises NeedsWrite: a step wants to write.
+        """
+
+    def maintain() -> None:
+        """
+        Do what need not hold up a batch.
+
+        :raises StorageError: it could not be done; it is still due.
         """
 
     def live() -> tuple[int, int]:

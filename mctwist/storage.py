@@ -42,6 +42,9 @@ _SWITCH_INTERVAL = 0.0002
 
 _MINUTE = 60.0
 
+# Seconds after which maintenance that has failed is tried again.
+_MAINTENANCE_PAUSE = 1.0
+
 Waiting = tuple[Steps, "Deferred[Results]"]
 
 
@@ -50,7 +53,8 @@ class StorageService(Service):
     """
     :param inline_reads: "auto": the reactor reads while the live bytes are under half of the
         memory; "always"; "never". Only "never" has a say over a backend whose reads block.
-    :param pool: one thread; :param read_pool: some. Given by tests, which run them when told.
+    :param pool: one thread; :param read_pool: some; :param maintenance_pool: one. Given by
+        tests, which run them when told.
     """
 
     log = Logger()
@@ -62,6 +66,7 @@ class StorageService(Service):
         inline_reads: str = "auto",
         pool: Optional[ThreadPool] = None,
         read_pool: Optional[ThreadPool] = None,
+        maintenance_pool: Optional[ThreadPool] = None,
         memory: Optional[int] = None,
     ) -> None:
         self._backend = backend
@@ -69,10 +74,13 @@ class StorageService(Service):
         self._inline_reads = inline_reads
         self._pool = pool or ThreadPool(1, 1, "mctwist storage")
         self._read_pool = read_pool or ThreadPool(0, READERS, "mctwist reads")
+        self._maintenance_pool = maintenance_pool or ThreadPool(0, 1, "mctwist maintenance")
         self._memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self._queue: list[Waiting] = []
         self._busy = False
         self._reading = 0
+        self._maintaining = False
+        self._maintained = 0.0  # when maintenance last failed
         self._inline = False
         self._now = 0
         self._damaged = 0
@@ -93,6 +101,7 @@ class StorageService(Service):
         sys.setswitchinterval(_SWITCH_INTERVAL)
         self._pool.start()
         self._read_pool.start()
+        self._maintenance_pool.start()
         super().startService()
         items, size = self._backend.live()
         self.log.info(
@@ -173,12 +182,37 @@ class StorageService(Service):
         if self._queue:
             self._begin()
         self._choose()
+        self._maintain()
         for (steps, answer), results in zip(batch, answers):
             if results or not steps:
                 self._report_faults(results)
                 answer.callback(results)
         if self._backend.damaged != self._damaged:
             self._report_damage()
+        self._settle()
+
+    def _maintain(self) -> None:
+        """Have the backend do what is due, beside the batches; after a failure, not at once."""
+        if self._maintaining or not self._backend.due:
+            return
+        if self._reactor.seconds() - self._maintained < _MAINTENANCE_PAUSE:
+            return
+        self._maintaining = True
+        done = self._defer(self._maintenance_pool, self._backend.maintain)
+        done.addErrback(self._maintenance_failed)
+        done.addCallback(self._have_maintained)
+
+    def _maintenance_failed(self, failure: Failure) -> None:
+        self._maintained = self._reactor.seconds()
+        if self._may_log("maintenance"):
+            self.log.error(
+                "{backend} could not be maintained: {fault}",
+                backend=self._backend.name,
+                fault=failure.getErrorMessage(),
+            )
+
+    def _have_maintained(self, _: None) -> None:
+        self._maintaining = False
         self._settle()
 
     def _submit_reads(self, steps: Steps, answer: "Deferred[Results]") -> None:
@@ -213,13 +247,15 @@ class StorageService(Service):
             self._inline = self._backend.live()[1] < INLINE_PART * self._memory
 
     def _settle(self) -> None:
-        if self._idle is not None and not (self._busy or self._queue or self._reading):
+        at_work = self._busy or self._queue or self._reading or self._maintaining
+        if self._idle is not None and not at_work:
             idle, self._idle = self._idle, None
             idle.callback(None)
 
     def _close(self, _: None) -> None:
         self._pool.stop()
         self._read_pool.stop()
+        self._maintenance_pool.stop()
         self._inline = False
         self._backend.close()
         sys.setswitchinterval(self._switch_interval)

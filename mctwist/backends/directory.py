@@ -84,6 +84,7 @@ class DirectoryBackend:
     """
 
     inline = False
+    due = False
 
     def __init__(self, path: str, sync: str = "always") -> None:
         self.name = f"directory:{path}"
@@ -116,6 +117,9 @@ class DirectoryBackend:
                 os.sync()
             self._folder.leave()
 
+    def maintain(self) -> None:
+        """There is nothing to do."""
+
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
 
@@ -138,7 +142,7 @@ class DirectoryBackend:
         try:
             if self._unfinished:
                 self._recover()
-            state = State(self._state.encode())
+            state = self._state.copy()
             transaction = Transaction(self._read, state, now)
             answers = run(transaction, lists)
             self._commit(transaction)

@@ -21,6 +21,7 @@ class MemoryBackend:
     name = "memory:"
     inline = True
     damaged = 0
+    due = False
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -35,7 +36,7 @@ class MemoryBackend:
         self._items = {}
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
-        state = State(self._state.encode())
+        state = self._state.copy()
         transaction = Transaction(self._items.get, state, now)
         answers = run(transaction, lists)
         changes = list(transaction.finish())
@@ -51,6 +52,9 @@ class MemoryBackend:
     def read(self, steps: Steps, now: int) -> Results:
         with self._lock:
             return look(Snapshot(self._items.get, self._state, now), steps)
+
+    def maintain(self) -> None:
+        """There is nothing to do."""
 
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size

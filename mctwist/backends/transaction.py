@@ -56,6 +56,7 @@ class State:
     """
 
     __slots__ = ("dead", "deadline", "flushed", "items", "place", "sequence", "size")
+    SIZE = _STATE.size
     sequence: int
     place: int
     flushed: int
@@ -85,6 +86,9 @@ class State:
             self.size,
             self.dead,
         )
+
+    def copy(self) -> "State":
+        return State(self.encode())
 
     def flushed_at(self, now: int) -> int:
         """The sequence number up to which items are gone at `now`."""

@@ -1,0 +1,142 @@
+"""
+An append-only journal: what has happened since the last checkpoint, one frame for each batch.
+
+    frame:  length of the body, CRC-32 of the body | body
+    body:   the `State` | entries
+    entry:  length of the key, length of the record | key | record
+
+A frame holds whole records, never changes to them, so replaying a journal twice, or one whose
+batches have reached the store already, does no harm. A frame that is not whole ends its journal:
+it was being written when the process died, and nobody has been told that it happened.
+
+One sequential write and one fdatasync make a batch durable. To scatter the same batch over the
+pages of a tree takes five to fifty times as long; that is done later, for many batches at once.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+from typing import Optional
+from zlib import crc32
+
+from mctwist.backends.folder import sync_directory
+
+#: A key and its record; None: the key is removed.
+Entry = tuple[bytes, Optional[bytes]]
+
+_FRAME = Struct("<QI")
+_ENTRY = Struct("<HI")
+_REMOVED = 0xFFFFFFFF
+_PREFIX = "journal-"
+
+
+class Journal:
+    """
+    A journal being written.
+
+    :param sync: "always": a batch is synced before `append` returns; "relaxed": before the next
+        one is written; "never": nothing is.
+    :ivar size: bytes of the frames in it.
+    """
+
+    def __init__(self, path: Path, sync: str) -> None:
+        self.path = path
+        self.size = 0
+        self._sync = sync
+        self._synced = True
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        if sync != "never":
+            sync_directory(path.parent)
+
+    def append(self, state: bytes, entries: Iterable[Entry]) -> None:
+        """
+        Write one batch.
+
+        :raises OSError: it has not been written, or not synced; what was before it stays.
+        """
+        parts = [state]
+        for key, record in entries:
+            if record is None:
+                parts += (_ENTRY.pack(len(key), _REMOVED), key)
+            else:
+                parts += (_ENTRY.pack(len(key), len(record)), key, record)
+        body = b"".join(parts)
+        if self._sync == "relaxed":
+            self.sync()
+        try:
+            self._write(_FRAME.pack(len(body), crc32(body)) + body)
+            self._synced = False
+            if self._sync == "always":
+                self.sync()
+        except OSError:
+            # The next frame is written over this one; cutting it off only saves a replay.
+            self._truncate()
+            raise
+        self.size += _FRAME.size + len(body)
+
+    def sync(self) -> None:
+        """Make durable what has been appended."""
+        if not self._synced:
+            os.fdatasync(self._file)
+            self._synced = True
+
+    def close(self) -> None:
+        """Give up the file; what it holds stays."""
+        os.close(self._file)
+
+    def _write(self, frame: bytes) -> None:
+        view, offset = memoryview(frame), self.size
+        while view:
+            written = os.pwrite(self._file, view, offset)
+            view, offset = view[written:], offset + written
+
+    def _truncate(self) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._file, self.size)
+
+
+def journals(directory: Path) -> "list[Path]":
+    """The journals in `directory`, oldest first."""
+    return sorted(directory.glob(f"{_PREFIX}*"))
+
+
+def next_journal(directory: Path) -> Path:
+    """The path of the journal after all that are in `directory`."""
+    present = journals(directory)
+    number = int(present[-1].name[len(_PREFIX) :]) + 1 if present else 1
+    return directory / f"{_PREFIX}{number:010d}"
+
+
+def replay(path: Path, state_size: int) -> "Iterator[tuple[bytes, list[Entry]]]":
+    """
+    The batches in the journal at `path`, in order, each as its state and its entries.
+
+    :param state_size: the bytes of a state.
+    """
+    with open(path, "rb") as file:
+        while True:
+            header = file.read(_FRAME.size)
+            if len(header) < _FRAME.size:
+                return
+            length, checksum = _FRAME.unpack(header)
+            if length > os.fstat(file.fileno()).st_size:
+                return
+            body = file.read(length)
+            if len(body) < length or crc32(body) != checksum:
+                return
+            yield body[:state_size], list(_entries(body, state_size))
+
+
+def _entries(body: bytes, offset: int) -> Iterator[Entry]:
+    while offset < len(body):
+        key_size, size = _ENTRY.unpack_from(body, offset)
+        offset += _ENTRY.size
+        key = body[offset : offset + key_size]
+        offset += key_size
+        if size == _REMOVED:
+            yield key, None
+        else:
+            yield key, body[offset : offset + size]
+            offset += size
