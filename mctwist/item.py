@@ -59,23 +59,25 @@ class Item(NamedTuple):
     value: bytes
 
 
-# version, then Item's fields in their order, little-endian and unpadded; the value and the
-# CRC-32 of key, header and value follow.
-_HEADER = Struct("<BBHIqQQQI")
-_VERSION = 1
-_VALUE = _HEADER.size
-_CHECKSUM = 4
+# The version; Item's fields in their order, little-endian and unpadded; then the value, and the
+# CRC-32 of key and all that is before it.
+_VERSION = b"\x01"
+_FIELDS = Struct("<BHIqQQQI")
+_CHECKSUM = Struct("<I")
+_VALUE = len(_VERSION) + _FIELDS.size
+_SMALLEST = _VALUE + _CHECKSUM.size
 # CRC-32 over any message followed by its own CRC-32 (little-endian) is this constant, so a
 # record verifies in one pass over the bytes as they lie, without a slice.
 _RESIDUE = 0x2144DF1C
 
 _new = tuple.__new__
+_pack, _unpack, _pack_checksum = _FIELDS.pack, _FIELDS.unpack_from, _CHECKSUM.pack
 
 
 def encode(key: bytes, item: Item) -> bytes:
     """The record of `item` under `key`."""
-    body = _HEADER.pack(_VERSION, *item[:-1]) + item[-1]
-    return body + crc32(body, crc32(key)).to_bytes(_CHECKSUM, "little")
+    body = _VERSION + _pack(*item[:-1]) + item[-1]
+    return body + _pack_checksum(crc32(body, crc32(key)))
 
 
 def decode(key: bytes, record: bytes) -> Item:
@@ -84,9 +86,9 @@ def decode(key: bytes, record: bytes) -> Item:
 
     :raises DamagedRecord: the record is not whole, not of this key, or of another version.
     """
-    if crc32(record, crc32(key)) != _RESIDUE or record[0] != _VERSION or len(record) < _VALUE + 4:
+    if crc32(record, crc32(key)) != _RESIDUE or record[:1] != _VERSION or len(record) < _SMALLEST:
         raise DamagedRecord("the checksum or the version of a record does not verify")
-    return _new(Item, (*_HEADER.unpack_from(record)[1:], record[_VALUE:-_CHECKSUM]))
+    return _new(Item, _unpack(record, 1) + (record[_VALUE:-4],))  # noqa: RUF005 (twice as fast)
 
 
 def size_in_memcached(key: bytes, length: int, flags: int) -> int:

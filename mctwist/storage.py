@@ -263,11 +263,12 @@ class StorageService(Service):
 
     def _report_faults(self, results: Results) -> None:
         for result in results:
-            if isinstance(result, StorageError):
-                if self._may_log(type(result).__name__):
-                    self.log.error("the store answers errors: {fault}", fault=result)
-            elif isinstance(result, Exception):
+            if not isinstance(result, Exception):
+                continue
+            if not isinstance(result, StorageError):
                 self.log.failure("an operation failed", Failure(result))
+            elif self._may_log(type(result).__name__):
+                self.log.error("the store answers errors: {fault}", fault=result)
 
     def _report_damage(self) -> None:
         self._damaged = self._backend.damaged

@@ -159,11 +159,11 @@ class DirectoryBackend:
         removals: list[str] = []
         # Whatever fails from here on, the next batch begins by putting it right.
         self._unfinished = True
-        for key, stored, item in transaction.finish():
+        for key, item in transaction.finish():
             if item is not None:
                 moves.append(name_of(key))
                 self._write(self._incoming / moves[-1], encode_file(key, item))
-            elif stored is not None:
+            else:
                 removals.append(name_of(key))
         state = transaction.state.encode()
         if not moves and not removals and state == before:

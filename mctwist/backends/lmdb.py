@@ -28,7 +28,7 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Lock
-from typing import Optional
+from typing import Any, Optional
 
 import lmdb
 from zope.interface import implementer
@@ -58,6 +58,7 @@ MOST_JOURNAL = 4 * CHECKPOINT
 CHECKPOINT_TIMEOUT = 60.0
 
 _STATE = b"state"
+_ELSEWHERE: Any = object()
 # EFBIG is RLIMIT_FSIZE's word for a full disk.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -200,12 +201,11 @@ class LMDBBackend:
         frozen = self._frozen
 
         def read(key: bytes) -> Optional[Item]:
-            if key in recent:
-                record = recent[key]
-            elif frozen and key in frozen:
-                record = frozen[key]
-            else:
-                record = stored(key)
+            record = recent.get(key, _ELSEWHERE)
+            if record is _ELSEWHERE:
+                record = frozen.get(key, _ELSEWHERE) if frozen else _ELSEWHERE
+                if record is _ELSEWHERE:
+                    record = stored(key)
             if record is None:
                 return None
             try:
@@ -236,8 +236,7 @@ class LMDBBackend:
         finally:
             txn.abort()
         entries = [
-            (key, None if item is None else encode(key, item))
-            for key, _, item in transaction.finish()
+            (key, None if item is None else encode(key, item)) for key, item in transaction.finish()
         ]
         record = state.encode()
         if entries or record != before.encode():

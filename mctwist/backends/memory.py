@@ -39,11 +39,11 @@ class MemoryBackend:
         state = self._state.copy()
         transaction = Transaction(self._items.get, state, now)
         answers = run(transaction, lists)
-        changes = list(transaction.finish())
+        changes = transaction.finish()
         with self._lock:
-            for key, _, item in changes:
+            for key, item in changes:
                 if item is None:
-                    del self._items[key]
+                    self._items.pop(key, None)
                 else:
                     self._items[key] = item
             self._state = state

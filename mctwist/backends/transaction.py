@@ -15,7 +15,7 @@ come is kept beside it. A reader whose `now` has reached it takes all that it se
 first batch past it turns it into the mark.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from struct import Struct
 from typing import Any, Callable, Optional
@@ -41,6 +41,7 @@ Read = Callable[[bytes], Optional[Item]]
 
 _STATE = Struct("<QQQqQQQ")
 _new = tuple.__new__
+_UNREAD: Any = object()
 
 
 class State:
@@ -147,9 +148,10 @@ class Transaction:
     A batch of steps over one state of the store.
 
     :ivar state: the store's `State`, brought up to date as the steps run.
+    :ivar replaced: what the running step has replaced; whoever runs the steps empties it.
     """
 
-    __slots__ = ("_accessed", "_items", "_read", "_step", "_stored", "now", "state")
+    __slots__ = ("_accessed", "_items", "_read", "_stored", "now", "replaced", "state")
 
     def __init__(self, read: Read, state: State, now: int) -> None:
         if state.deadline and state.deadline <= now:
@@ -160,14 +162,13 @@ class Transaction:
         self._accessed = now // 1000
         self._items: dict[bytes, Optional[Item]] = {}  # as they are now, stored or not
         self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
-        self._step: list[tuple[bytes, Optional[Item]]] = []  # what the running step replaced
+        self.replaced: list[tuple[bytes, Optional[Item]]] = []
 
     def _raw(self, key: bytes) -> Optional[Item]:
-        try:
-            return self._items[key]
-        except KeyError:
+        item: Optional[Item] = self._items.get(key, _UNREAD)
+        if item is _UNREAD:
             item = self._items[key] = self._read(key)
-            return item
+        return item
 
     def get(self, key: bytes) -> Optional[Item]:
         item = self._raw(key)
@@ -185,6 +186,7 @@ class Transaction:
         cas: Optional[int] = None,
     ) -> Item:
         old = self._raw(key)
+        self._replace(key, old)
         state = self.state
         sequence = state.sequence = state.sequence + 1
         if old is None:
@@ -195,13 +197,17 @@ class Transaction:
             cas = sequence
         fields = (BYTES, marks, flags, expiry, cas, sequence, place, self._accessed, value)
         item = self._items[key] = _new(Item, fields)
-        self._step.append((key, old))
         return item
 
     def delete(self, key: bytes) -> None:
-        old = self._raw(key)
+        self._replace(key, self._raw(key))
         self._items[key] = None
-        self._step.append((key, old))
+
+    def _replace(self, key: bytes, old: Optional[Item]) -> None:
+        """Remember what a step is about to replace, and what was stored before the batch."""
+        self.replaced.append((key, old))
+        if key not in self._stored:
+            self._stored[key] = old
 
     def flush(self, deadline: int) -> None:
         if deadline > self.now:
@@ -210,49 +216,43 @@ class Transaction:
             self.state.flush()
 
     def counts(self) -> tuple[int, int]:
-        items, size, _ = self._settled()
-        return items, size
-
-    def keep(self) -> None:
-        """The running step has succeeded."""
-        stored = self._stored
-        for key, old in self._step:
-            if key not in stored:
-                stored[key] = old
-        self._step.clear()
+        state = self.state.copy()
+        self._settle(state)
+        return state.items, state.size
 
     def rollback(self) -> None:
         """The running step has failed: its writes have not happened."""
-        for key, old in reversed(self._step):
+        for key, old in reversed(self.replaced):
             self._items[key] = old
-        self._step.clear()
+        self.replaced.clear()
 
-    def finish(self) -> Iterator[tuple[bytes, Optional[Item], Optional[Item]]]:
+    def finish(self) -> "list[tuple[bytes, Optional[Item]]]":
         """
-        Settle the counts and yield `(key, stored, item)` for each key that has to change.
+        Settle the counts.
 
-        None as the item: remove it.
+        :return: the keys that have to change, with their items; None: remove it.
         """
-        state = self.state
-        state.items, state.size, state.dead = self._settled()
-        for key, stored in self._stored.items():
-            item = self._items[key]
-            if item is not stored:
-                yield key, stored, item
+        self._settle(self.state)
+        items = self._items
+        return [(key, items[key]) for key, old in self._stored.items() if items[key] is not old]
 
-    def _settled(self) -> tuple[int, int, int]:
-        state = self.state
-        flushed, items, size, dead = state.flushed, state.items, state.size, state.dead
-        for key, stored in self._stored.items():
-            for item, sign in ((stored, -1), (self._items[key], 1)):
-                if item is None:
-                    continue
-                if item.sequence <= flushed:
-                    dead += sign
+    def _settle(self, state: State) -> None:
+        """Bring the counts up to date with what the batch has written."""
+        flushed, items = state.flushed, self._items
+        for key, old in self._stored.items():
+            new = items[key]
+            if new is not None:
+                if new.sequence > flushed:
+                    state.items += 1
+                    state.size += size_in_memcached(key, len(new.value), new.flags)
                 else:
-                    items += sign
-                    size += sign * size_in_memcached(key, len(item.value), item.flags)
-        return items, size, dead
+                    state.dead += 1
+            if old is not None:
+                if old.sequence > flushed:
+                    state.items -= 1
+                    state.size -= size_in_memcached(key, len(old.value), old.flags)
+                else:
+                    state.dead -= 1
 
 
 def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
@@ -263,7 +263,7 @@ def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
     """
     answers: list[Results] = []
     total = 0
-    pending = transaction._step
+    replaced = transaction.replaced
     for steps in lists:
         results: Results = []
         answers.append(results)
@@ -277,8 +277,8 @@ def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
                 transaction.rollback()
                 result = fault
             else:
-                if pending:
-                    transaction.keep()
+                if replaced:
+                    replaced.clear()
                 if result.__class__ is Item:
                     size += len(result.value)
             results.append(result)

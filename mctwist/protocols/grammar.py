@@ -42,6 +42,8 @@ def unsigned(word: bytes, bits: int, error: ClientError) -> int:
 
 def signed32(word: bytes, error: ClientError) -> int:
     """The number that `word` is: digits, perhaps behind a minus, of 32 bits in all."""
+    if word.isdigit() and len(word) < 10:
+        return int(word)
     digits = word[1:] if word[:1] == b"-" else word
     if len(word) <= _LONGEST[32] and (digits.isdigit() or not digits):
         # memcached takes a lone minus for 0: it has no digit that is wrong.
@@ -66,6 +68,8 @@ def lax_flags(word: bytes) -> int:
 
 def lax_exptime(word: bytes) -> int:
     """The exptime of a storage command, as strtol reads it; cut to 32 bits."""
+    if word.isdigit() and len(word) < 10:
+        return int(word)
     match = _LAX(word)
     if match is None:
         raise BAD_FORMAT

@@ -11,6 +11,7 @@ which is quadratic under pipelining; its modes and its hooks are kept. Lines end
 before it is not part of the line (proto_parser.c:174-184).
 """
 
+import re
 from typing import Any, Callable, Optional
 
 from attrs import frozen
@@ -43,6 +44,12 @@ MOST_GET_LINE = 1 << 20
 
 #: The largest length a line may announce (proto_parser.c: INT_MAX - 2).
 _MOST_LENGTH = (1 << 31) - 3
+
+_CR = 13
+_ONE_KEY = re.compile(rb"[^ ]{1,%d}\Z" % KEY_LENGTH).match
+
+#: A storage command without its value.
+_Pending = tuple[Operation, bytes, tuple[Any, ...], Render]
 
 
 @frozen
@@ -95,7 +102,7 @@ class TextProtocol(LineReceiver):
         self._partial_size = 0
         self._chunks: list[bytes] = []  # a value that has not come whole
         self._missing = 0  # bytes of it, or of what is let go
-        self._whole: Optional[Callable[[bytes], None]] = None  # takes it; None: it is let go
+        self._pending: Optional[_Pending] = None  # what it is for; None: it is let go
         self._closed = False
 
     def connectionMade(self) -> None:
@@ -141,21 +148,29 @@ class TextProtocol(LineReceiver):
             data = b"".join(self._partial)
             self._partial = []
         start = 0
+        size = len(data)
+        find = data.find
+        steps = self._steps
         while True:
-            end = data.find(b"\n", start)
+            end = find(b"\n", start)
             if end < 0:
                 break
-            line = data[start : end - 1] if data[end - 1 : end] == b"\r" else data[start:end]
+            line = data[start : end - 1] if data[end - 1] == _CR and end else data[start:end]
             short = end - start < 3
             start = end + 1
+            # The most frequent command of all, a get of one key, is taken here: through the
+            # tables it costs 0.7 us more, a fifth of the whole.
+            if line[:4] == b"get " and _ONE_KEY(line, 4):
+                steps.append((operations.fetch, line[4:], (), replies.last_value))
+                continue
             start = self._command(line, short, data, start)
             if start < 0:
                 # Raw mode has the rest, or the connection is being closed.
                 self._submit()
                 return
-        if start < len(data):
+        if start < size:
             self._partial = [data[start:]]
-            self._partial_size = len(data) - start
+            self._partial_size = size - start
             self._check_partial()
         self._submit()
 
@@ -169,17 +184,17 @@ class TextProtocol(LineReceiver):
         missing = self._missing
         if len(data) < missing:
             self._missing -= len(data)
-            if self._whole is not None:
+            if self._pending is not None:
                 self._chunks.append(data)
             return
         rest = data[missing:]
         self._missing = 0
-        whole, self._whole = self._whole, None
-        if whole is not None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
             self._chunks.append(data[:missing])
             value = b"".join(self._chunks)
             self._chunks = []
-            whole(value)
+            self._complete(pending, value[:-2], value[-2:])
         self.line_mode = 1
         self._linesReceived(rest)
 
@@ -299,50 +314,60 @@ class TextProtocol(LineReceiver):
             # The length means nothing, so nothing is swallowed (proto_parser.c:130-137).
             raise BAD_FORMAT
         quiet = count > 5 and words[-1] == b"noreply"
-        operation, kind = storage
-        key = words[1]
-        take: Optional[Callable[[bytes], None]] = None
         try:
-            if len(key) > KEY_LENGTH:
-                raise BAD_FORMAT
-            flags = lax_flags(words[2])
-            expiry = self._expiry(lax_exptime(words[3]))
-            render: Render = replies.stored
-            if kind == "append":
-                arguments: tuple[Any, ...] = (self._settings.max_item_size,)
-            elif kind == "cas":
-                render = replies.swapped
-                if count < 6:
-                    raise BAD_FORMAT
-                arguments = (flags, expiry, unsigned(words[5], 64, BAD_FORMAT))
-            else:
-                arguments = (flags, expiry)
-            if size_in_memcached(key, length, flags) > self._settings.max_item_size:
-                self._refuse(operation, key, quiet)
-            else:
-                if quiet:
-                    render = replies.SILENT[render]
-                end = start + length
-                if end + 2 <= len(data):
-                    # The value is here whole: no need to go through raw mode.
-                    if data[end : end + 2] == b"\r\n":
-                        self._reads_only = False
-                        arguments = (data[start:end], *arguments)
-                        self._steps.append((operation, key, arguments, render))
-                    else:
-                        self._bad_chunk(quiet)
-                    return end + 2
-
-                def take(value: bytes) -> None:
-                    if value.endswith(b"\r\n"):
-                        self._reads_only = False
-                        self._steps.append((operation, key, (value[:-2], *arguments), render))
-                    else:
-                        self._bad_chunk(quiet)
-
+            pending = self._storage_step(words, storage, length, quiet)
         except ClientError as error:
             self._say(error.wire, quiet)
-        return self._collect(length + 2, take, data, start)
+            pending = None
+        end = start + length
+        if end + 2 > len(data):
+            self._missing = end + 2 - len(data)
+            self._pending = pending
+            if pending is not None and start < len(data):
+                self._chunks = [data[start:]]
+            self.setRawMode()
+            return -1
+        # The value is here whole: no need to go through raw mode.
+        if pending is not None:
+            self._complete(pending, data[start:end], data[end : end + 2])
+        return end + 2
+
+    def _storage_step(
+        self, words: list[bytes], storage: tuple[Operation, str], length: int, quiet: bool
+    ) -> Optional[_Pending]:
+        """What to do with the value when it is whole; None: it is refused."""
+        operation, kind = storage
+        key = words[1]
+        if len(key) > KEY_LENGTH:
+            raise BAD_FORMAT
+        flags = lax_flags(words[2])
+        exptime = lax_exptime(words[3])
+        expiry = self._expiry(exptime) if exptime else 0
+        render: Render = replies.stored
+        arguments: tuple[Any, ...]
+        if kind == "set":
+            arguments = (flags, expiry)
+        elif kind == "append":
+            arguments = (self._settings.max_item_size,)
+        else:
+            render = replies.swapped
+            if len(words) < 6:
+                raise BAD_FORMAT
+            arguments = (flags, expiry, unsigned(words[5], 64, BAD_FORMAT))
+        if size_in_memcached(key, length, flags) > self._settings.max_item_size:
+            self._refuse(operation, key, quiet)
+            return None
+        return operation, key, arguments, replies.SILENT[render] if quiet else render
+
+    def _complete(self, pending: _Pending, value: bytes, end: bytes) -> None:
+        """The value of a storage command has come, with the two bytes behind it."""
+        operation, key, arguments, render = pending
+        if end == b"\r\n":
+            self._reads_only = False
+            self._steps.append((operation, key, (value, *arguments), render))
+        else:
+            self._stats.set_commands += 1
+            self._say(b"CLIENT_ERROR bad data chunk\r\n", replies.is_silent(render))
 
     def _refuse(self, operation: Operation, key: bytes, quiet: bool) -> None:
         """A value that is too large; of a set, the old one goes too (proto_parser.c:804-811)."""
@@ -353,24 +378,6 @@ class TextProtocol(LineReceiver):
         else:
             self._stats.store_too_large += 1
             self._say(replies.TOO_LARGE, quiet)
-
-    def _bad_chunk(self, quiet: bool) -> None:
-        self._stats.set_commands += 1
-        self._say(b"CLIENT_ERROR bad data chunk\r\n", quiet)
-
-    def _collect(
-        self, size: int, take: Optional[Callable[[bytes], None]], data: bytes, start: int
-    ) -> int:
-        """Have the next `size` bytes taken, or let go; as `_command`."""
-        have = len(data) - start
-        if have >= size:
-            return start + size
-        self._missing = size - have
-        self._whole = take
-        if take is not None and have:
-            self._chunks = [data[start:]]
-        self.setRawMode()
-        return -1
 
     def _delete(self, words: list[bytes]) -> None:
         self._change(words, 2, operations.delete, (), replies.deleted)
