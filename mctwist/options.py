@@ -209,8 +209,8 @@ class Options(usage.Options):
     opt_V = opt_version
 
     def opt_license(self) -> NoReturn:
-        """Print the licence and exit."""
-        print("mctwist is licensed under the MIT licence.")
+        """Print where the licence is and exit."""
+        print("The licence is in the metadata of the package: see `pip show --verbose mctwist`.")
         raise SystemExit(0)
 
     opt_i = opt_license

@@ -122,8 +122,8 @@ def deleted(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     return _WORDS[outcome[0]]
 
 
-def dropped(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
-    """The old value of a key whose new one is too large."""
+def refused(stats: Stats, key: bytes, result: Any) -> bytes:
+    """A value that is too large."""
     stats.store_too_large += 1
     return TOO_LARGE
 
@@ -222,7 +222,7 @@ SILENT: dict[Render, Render] = {
         stored,
         swapped,
         deleted,
-        dropped,
+        refused,
         incremented,
         decremented,
         touched,
