@@ -192,16 +192,10 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
 
 def _refusal(operation: Operation, key: bytes, quiet: bool) -> Step:
     # Of a set the old value goes too, lest it be taken for the new (proto_parser.c:804-811).
+    render = replies.SILENT[replies.refused] if quiet else replies.refused
     if operation is operations.store:
-        operation, arguments = operations.delete, ()
-    else:
-        operation, arguments = operations.constant, (b"",)
-    return (
-        operation,
-        key,
-        arguments,
-        (replies.SILENT[replies.refused] if quiet else replies.refused),
-    )
+        return operations.delete, key, (), render
+    return operations.constant, key, (b"",), render
 
 
 def _key(words: list[bytes]) -> bytes:
