@@ -17,8 +17,8 @@ after a crash: there is no other recovery.
 
 A read takes a few microseconds and never waits for the disk, so the reactor may do it itself.
 LMDB's laws are kept here: a write transaction stays on its thread; a snapshot lives no longer
-than one `read` or batch, so that freed pages are used again; the environment is opened once,
-after every fork; `writemap` is never used, for with it a full disk would be a SIGBUS.
+than one batch, or until the next checkpoint, so that freed pages are used again; the environment
+is opened once, after every fork; `writemap` is never used, for with it a full disk would be a SIGBUS.
 
 When there is no room (the limit, the disk) a batch is run again a step at a time, each a batch of
 its own: those that grow the store fail, the others do not.
@@ -89,8 +89,10 @@ class LMDBBackend:
         self._sync = sync
         self._limit = limit
         self._checkpoint = checkpoint
-        # Held for each read, and while what reads look into is replaced.
-        self._lock = Lock()
+        self._lock = Lock()  # held while what reads look into is replaced, or taken hold of
+        self._view_lock = Lock()  # held while the view is read
+        self._view: Optional[Snapshot] = None  # kept until the next checkpoint
+        self._view_txn: Optional[lmdb.Transaction[bytes]] = None
         self._env: Optional[lmdb.Environment] = None
         self._journal: Optional[Journal] = None
         self._recent: _Records = {}
@@ -162,14 +164,14 @@ class LMDBBackend:
             clean = True
         except (lmdb.Error, OSError, StorageError):
             clean = False
-        with self._lock:
-            self._close_environment()
+        self._close_environment()
         if clean:
             self._folder.leave()
         else:
             self._folder.release()
 
     def _close_environment(self) -> None:
+        self._drop_view()
         env, self._env = self._env, None
         journal, self._journal = self._journal, None
         if journal is not None:
@@ -183,11 +185,34 @@ class LMDBBackend:
         return self._state.items, self._state.size
 
     def read(self, steps: Steps, now: int) -> Results:
+        # One reader at a time has the view that is kept; in the reactor, that is every one.
+        if self._view_lock.acquire(False):
+            try:
+                view = self._view or self._make_view()
+                view.renew(self._state, now)
+                return look(view, steps)
+            finally:
+                self._view_lock.release()
         with self._lock:
             txn = self._begin()
-            try:
-                return look(Snapshot(self._reader(txn), self._state, now), steps)
-            finally:
+            snapshot = Snapshot(self._reader(txn), self._state, now)
+        try:
+            return look(snapshot, steps)
+        finally:
+            txn.abort()
+
+    def _make_view(self) -> Snapshot:
+        with self._lock:
+            self._view_txn = self._begin()
+            self._view = Snapshot(self._reader(self._view_txn), self._state, 0)
+            return self._view
+
+    def _drop_view(self) -> None:
+        """What the view looks into has changed; it would also keep pages from being reused."""
+        with self._view_lock:
+            self._view = None
+            txn, self._view_txn = self._view_txn, None
+            if txn is not None:
                 txn.abort()
 
     def _begin(self) -> "lmdb.Transaction[bytes]":
@@ -294,6 +319,7 @@ class LMDBBackend:
         with self._lock:
             self._frozen_state = self._state.encode()
             self._frozen, self._recent = self._recent, {}
+        self._drop_view()
 
     def _turn(self) -> None:
         """Freeze what is recent, and begin a new journal for what comes."""
@@ -323,6 +349,7 @@ class LMDBBackend:
             raise self._stuck from fault
         with self._lock:
             self._frozen = None
+        self._drop_view()
         self._stuck = None
         for path in self._old:
             path.unlink(missing_ok=True)
@@ -365,6 +392,7 @@ class LMDBBackend:
         """What `fault` means; all but a lack of room puts the environment in doubt."""
         if isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError)) or fault.code in _NO_ROOM:
             return StoreFull(str(fault))
+        self._drop_view()
         with self._lock:
             state = self._state
             try:

@@ -110,8 +110,12 @@ class Snapshot:
 
     def __init__(self, read: Read, state: State, now: int) -> None:
         self._read = read
+        self.renew(state, now)
+
+    def renew(self, state: State, now: int) -> None:
+        """Show what `read` reads as the store in `state`, at `now`."""
         self._state = state
-        self._flushed = state.flushed_at(now)
+        self._flushed = state.flushed_at(now) if state.deadline else state.flushed
         self.now = now
 
     def get(self, key: bytes) -> Optional[Item]:

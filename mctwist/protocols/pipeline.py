@@ -55,7 +55,7 @@ class Pipeline:
         self._stats = stats
         self._spell = spell
         self._reactor = reactor
-        self._direct = type(transport) in _DIRECT
+        self._send = transport.socket.send if type(transport) in _DIRECT else None
         self._waiting: list[Step] = []
         self._size = 0  # of the input whose steps wait
         self._reads_only = True
@@ -167,12 +167,17 @@ class Pipeline:
             return
         self._stats.bytes_written += len(data)
         transport = self._transport
-        if self._direct and not (transport.TLS or transport._tempDataLen or transport.dataBuffer):
-            sent = transport.writeSomeData(data)
-            # Anything but a count is a lost connection, which `write` finds out for itself.
-            if isinstance(sent, int) and sent > 0:
-                if sent == len(data):
-                    return
+        if self._send is not None and not (
+            transport.TLS or transport._tempDataLen or transport.dataBuffer
+        ):
+            try:
+                sent = self._send(data)
+            except OSError:
+                # Full, or lost: `write` waits in the one case and finds out in the other.
+                sent = 0
+            if sent == len(data):
+                return
+            if sent:
                 data = data[sent:]
         transport.write(data)
 
