@@ -6,9 +6,7 @@ wrong with a line is raised as a `ClientError`; whether the client hears of it (
 the caller, who knows from which word on memcached has understood that much.
 """
 
-from typing import Any, Callable
-
-from attrs import frozen
+from typing import Any, Callable, NamedTuple
 
 from mctwist import operations
 from mctwist.interfaces import Operation, Render, Step
@@ -43,10 +41,9 @@ _EXTENSIONS: dict[bytes, Operation] = {
 STORAGE = frozenset({*_SETS, *_EXTENSIONS, b"cas"})
 
 
-@frozen
-class Upload:
+class Upload(NamedTuple):
     """
-    A storage command whose value is still to be taken.
+    A storage command whose value is still to be taken; a tuple, like a step, for its speed.
 
     :ivar arguments: of the operation, behind the value.
     """
