@@ -95,6 +95,7 @@ class IBackend(Interface):
 
     name: str = Attribute("The kind, as in --storage KIND:ARG, with what it is on.")
     inline: bool = Attribute("Whether `read` may be called in the reactor: it does not block.")
+    notice: Optional[str] = Attribute("What people must be told of the last opening, if anything.")
     due: bool = Attribute("Whether `maintain` has something to do.")
     damaged: int = Attribute("How many reads met a record that did not verify, since `open`.")
 

@@ -24,7 +24,7 @@ PAST = 1
 
 _WRAP = 1 << 64
 # Zeros may lead, so the bound on digits is only to keep int() short.
-_NUMBER = re.compile(rb"[ \t-\r]*\+?([0-9]{1,64})(?:[ \t-\r\0]|\Z)").match
+_NUMBER = re.compile(rb"[ \t-\r]*([+-]?[0-9]{1,64})(?:[ \t-\r\0]|\Z)").match
 
 
 class Status(Enum):
@@ -197,8 +197,10 @@ def number_in(value: bytes) -> Optional[int]:
     match = _NUMBER(value)
     if match is None:
         return None
-    number = int(match.group(1))
-    return number if number < _WRAP else None
+    number = int(match[1])
+    if abs(number) >= _WRAP or (number < 0 and number % _WRAP >> 63):
+        return None
+    return number % _WRAP
 
 
 def _touched(transaction: ITransaction, key: bytes, item: Item, expiry: int) -> Item:

@@ -113,6 +113,8 @@ class StorageService(Service):
         self._read_pool.start()
         self._maintenance_pool.start()
         super().startService()
+        if self._backend.notice is not None:
+            self.log.error("{notice}", notice=self._backend.notice)
         items, size = self._backend.live()
         self.log.info(
             "opened {backend} with {items} items of {size} bytes",

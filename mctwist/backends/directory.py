@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Optional
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from zlib import crc32
@@ -84,7 +85,6 @@ class DirectoryBackend:
     """
 
     inline = False
-    due = False
 
     def __init__(self, path: str, sync: str = "always") -> None:
         self.name = f"directory:{path}"
@@ -97,9 +97,11 @@ class DirectoryBackend:
         self._journal = self._root / "journal"
         self._state = State()
         self._open = False
-        self._unfinished = False
+        self._lock = Lock()  # held by what changes the files
+        self._interrupted = False  # a batch has failed on its way to the files
 
     def open(self) -> None:
+        self.damaged = 0
         self._folder.take(unsynced=not self._synced)
         try:
             self._items.mkdir(exist_ok=True)
@@ -117,22 +119,38 @@ class DirectoryBackend:
                 os.sync()
             self._folder.leave()
 
-    def maintain(self) -> None:
-        """There is nothing to do."""
+    @property
+    def notice(self) -> Optional[str]:
+        return self._folder.notice
 
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
 
     def read(self, steps: Steps, now: int) -> Results:
         self._check_open()
+        if self._interrupted:
+            # The files may show half a batch: it is for the next one to put that right.
+            raise StorageError("a batch has been interrupted")
         return look(Snapshot(self._read, self._state, now), steps)
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         self._check_open()
-        try:
-            return self._attempt(lists, now)
-        except StoreFull:
-            return run_alone(lambda step: self._attempt([[step]], now)[0][0], lists)
+        with self._lock:
+            try:
+                return self._attempt(lists, now)
+            except StoreFull:
+                return run_alone(lambda step: self._attempt([[step]], now)[0][0], lists)
+
+    @property
+    def due(self) -> bool:
+        return self._interrupted
+
+    def maintain(self) -> None:
+        with self._lock:
+            try:
+                self._recover()
+            except OSError as fault:
+                raise StorageError(str(fault)) from fault
 
     def _check_open(self) -> None:
         if not self._open:
@@ -140,25 +158,22 @@ class DirectoryBackend:
 
     def _attempt(self, lists: Sequence[Steps], now: int) -> list[Results]:
         try:
-            if self._unfinished:
+            if self._interrupted:
                 self._recover()
-            state = self._state.copy()
-            transaction = Transaction(self._read, state, now)
+            transaction = Transaction(self._read, self._state.copy(), now)
             answers = run(transaction, lists)
             self._commit(transaction)
         except OSError as fault:
+            self._interrupted = True
             if fault.errno in _NO_ROOM:
                 raise StoreFull(str(fault)) from fault
             raise StorageError(str(fault)) from fault
-        self._state = state
         return answers
 
     def _commit(self, transaction: Transaction) -> None:
         before = self._state.encode()
         moves: list[str] = []
         removals: list[str] = []
-        # Whatever fails from here on, the next batch begins by putting it right.
-        self._unfinished = True
         for key, item in transaction.finish():
             if item is not None:
                 moves.append(name_of(key))
@@ -167,20 +182,24 @@ class DirectoryBackend:
                 removals.append(name_of(key))
         state = transaction.state.encode()
         if not moves and not removals and state == before:
-            self._unfinished = False
             return
         if self._synced:
             self._folder.sync(self._incoming)
         body = json.dumps({"moves": moves, "removals": removals, "state": state.hex()}).encode()
-        self._write(self._journal, _sealed(body))
-        if self._synced:
-            self._folder.sync()
+        try:
+            self._write(self._journal, _sealed(body))
+            if self._synced:
+                self._folder.sync()
+        except OSError:
+            # Whole or not, it must not be found: the answer will be that nothing has happened.
+            self._journal.unlink(missing_ok=True)
+            raise
+        self._state = transaction.state
         try:
             self._finish(moves, removals, state)
-        except OSError as fault:
-            # The batch has happened, so it must not be taken for one that found no room.
-            raise StorageError(str(fault)) from fault
-        self._unfinished = False
+        except OSError:
+            # The batch has happened. What is missing of it is done before anything else.
+            self._interrupted = True
 
     def _finish(self, moves: Sequence[str], removals: Sequence[str], state: bytes) -> None:
         for name in moves:
@@ -212,7 +231,7 @@ class DirectoryBackend:
         if state is None and (self._root / "state").exists():
             raise StorageError("its file `state` is damaged: move the directory aside")
         self._state = State(bytes.fromhex(state.decode()) if state else None)
-        self._unfinished = False
+        self._interrupted = False
 
     def _read(self, key: bytes) -> Optional[Item]:
         try:

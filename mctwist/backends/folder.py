@@ -22,6 +22,8 @@ from typing import Optional
 from mctwist.interfaces import StartError
 
 _LOCK, _IDENTITY, _UNSYNCED = "lock", "mctwist", "unsynced"
+#: What may lie in a directory that is still to be ours.
+_NOBODYS = {_LOCK, f"{_IDENTITY}.new", "lost+found"}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -48,15 +50,22 @@ class Folder:
             the machine has gone down.
         :raises StartError: one line that says what is wrong.
         """
+        self.set_aside = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._refuse_foreign()
             self._hold()
             if self._went_down():
                 self._move_aside()
-            self._write(_IDENTITY, f"{self._kind} {self._version}\n")
+            if not (self.path / _IDENTITY).exists():
+                self._write(_IDENTITY, f"{self._kind} {self._version}\n")
             if unsynced:
                 self._write(_UNSYNCED, self._this_boot())
+            elif (self.path / _UNSYNCED).exists():
+                # Killed, and now to be trusted: what was not synced then is synced here.
+                os.sync()
+                (self.path / _UNSYNCED).unlink()
+                self.sync()
         except OSError as fault:
             self.release()
             raise StartError(
@@ -72,6 +81,16 @@ class Folder:
             (self.path / _UNSYNCED).unlink(missing_ok=True)
             self.release()
 
+    @property
+    def notice(self) -> Optional[str]:
+        """What people must be told of the last `take`, if anything."""
+        if self.set_aside is None:
+            return None
+        return (
+            f"the machine went down while {self.path} was open with --sync never: "
+            f"its files have been moved to {self.set_aside}, and the store is empty"
+        )
+
     def release(self) -> None:
         """Give up the lock, and nothing else."""
         if self._lock is not None:
@@ -83,7 +102,7 @@ class Folder:
         sync_directory(path or self.path)
 
     def _refuse_foreign(self) -> None:
-        names = {entry.name for entry in self.path.iterdir()} - {_LOCK}
+        names = {entry.name for entry in self.path.iterdir()} - _NOBODYS
         if not names:
             return
         if _IDENTITY not in names:
@@ -128,18 +147,23 @@ class Folder:
     def _move_aside(self) -> None:
         aside = self.path.with_name(f"{self.path.name}.untrusted-{strftime('%Y%m%d-%H%M%S')}")
         aside.mkdir()
-        for entry in list(self.path.iterdir()):
-            if entry.name != _LOCK:
-                entry.rename(aside / entry.name)
+        # The marker and the name go last: until then a start that is cut short is repeated.
+        last = [_UNSYNCED, _IDENTITY]
+        names = [entry.name for entry in self.path.iterdir() if entry.name not in _NOBODYS]
+        for name in sorted(names, key=lambda name: last.index(name) if name in last else -1):
+            (self.path / name).rename(aside / name)
         sync_directory(aside)
         self.sync()
         self.set_aside = aside
 
     def _write(self, name: str, text: str) -> None:
-        with open(self.path / name, "w") as file:
+        # Whole or not at all: half of one would be taken for another's.
+        partial = self.path / f"{name}.new"
+        with open(partial, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        partial.replace(self.path / name)
         self.sync()
 
 

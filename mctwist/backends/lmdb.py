@@ -18,7 +18,7 @@ after a crash: there is no other recovery.
 A read takes a few microseconds and never waits for the disk, so the reactor may do it itself.
 LMDB's laws are kept here: a write transaction stays on its thread; a snapshot lives no longer
 than one batch, or until the next checkpoint, so that freed pages are used again; the environment
-is opened once, after every fork; `writemap` is never used, for with it a full disk would be a SIGBUS.
+is opened once, after every fork; `writemap` is never used: with it a full disk would be a SIGBUS.
 
 When there is no room (the limit, the disk) a batch is run again a step at a time, each a batch of
 its own: those that grow the store fail, the others do not.
@@ -109,6 +109,7 @@ class LMDBBackend:
     # Opening and closing
 
     def open(self) -> None:
+        self.damaged = 0
         self._folder.take(unsynced=self._sync == "never")
         try:
             self._open_environment()
@@ -180,6 +181,10 @@ class LMDBBackend:
             env.close()
 
     # Reading
+
+    @property
+    def notice(self) -> Optional[str]:
+        return self._folder.notice
 
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
@@ -342,18 +347,22 @@ class LMDBBackend:
         if frozen is None:
             return
         try:
+            if self._env is None:
+                self._reopen()
             self._write(frozen)
-        except lmdb.Error as fault:
+            # In order, and before the next are written: an old journal that was left behind
+            # would be replayed over what is newer.
+            for path in self._old:
+                path.unlink(missing_ok=True)
+        except (lmdb.Error, OSError, StorageError) as fault:
             self._stuck = self._trouble(fault)
             self._written.set()
             raise self._stuck from fault
+        self._old = []
         with self._lock:
             self._frozen = None
         self._drop_view()
         self._stuck = None
-        for path in self._old:
-            path.unlink(missing_ok=True)
-        self._old = []
         self._written.set()
 
     def _settle(self) -> None:
@@ -388,20 +397,30 @@ class LMDBBackend:
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return pages * stat["psize"]
 
-    def _trouble(self, fault: lmdb.Error) -> StorageError:
-        """What `fault` means; all but a lack of room puts the environment in doubt."""
-        if isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError)) or fault.code in _NO_ROOM:
+    def _trouble(self, fault: Exception) -> StorageError:
+        """What `fault` means; one of LMDB's but a lack of room puts the environment in doubt."""
+        if isinstance(fault, StorageError):
+            return fault
+        code = fault.code if isinstance(fault, lmdb.Error) else getattr(fault, "errno", None)
+        if isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError)) or code in _NO_ROOM:
             return StoreFull(str(fault))
+        if isinstance(fault, lmdb.Error):
+            try:
+                self._reopen()
+            except StorageError as worse:
+                return worse
+        return StorageError(str(fault))
+
+    def _reopen(self) -> None:
+        """Close the environment and open it anew, while nobody reads."""
         self._drop_view()
         with self._lock:
-            state = self._state
+            state, env, self._env = self._state, self._env, None
+            if env is not None:
+                env.close()
             try:
-                assert self._env is not None
-                self._env.close()
                 self._open_environment()
-            except lmdb.Error as second:
-                self._env = None
-                return StorageError(f"the store could not be opened again: {second}")
+            except lmdb.Error as fault:
+                raise StorageError(f"the store could not be opened again: {fault}") from fault
             finally:
                 self._state = state
-        return StorageError(str(fault))

@@ -21,6 +21,7 @@ class MemoryBackend:
     name = "memory:"
     inline = True
     damaged = 0
+    notice = None
     due = False
 
     def __init__(self) -> None:

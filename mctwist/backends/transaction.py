@@ -42,6 +42,7 @@ Read = Callable[[bytes], Optional[Item]]
 _STATE = Struct("<QQQqQQQ")
 _new = tuple.__new__
 _UNREAD: Any = object()
+_FLUSH = b""  # stands for a flush where keys stand; no key is empty
 
 
 class State:
@@ -67,6 +68,10 @@ class State:
     dead: int
 
     def __init__(self, record: Optional[bytes] = None) -> None:
+        self.restore(record or bytes(self.SIZE))
+
+    def restore(self, record: bytes) -> None:
+        """Be what `encode` made `record` of."""
         (
             self.sequence,
             self.place,
@@ -75,7 +80,7 @@ class State:
             self.items,
             self.size,
             self.dead,
-        ) = _STATE.unpack(record) if record else (0,) * 7
+        ) = _STATE.unpack(record)
 
     def encode(self) -> bytes:
         return _STATE.pack(
@@ -166,7 +171,7 @@ class Transaction:
         self._accessed = now // 1000
         self._items: dict[bytes, Optional[Item]] = {}  # as they are now, stored or not
         self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
-        self.replaced: list[tuple[bytes, Optional[Item]]] = []
+        self.replaced: list[tuple[bytes, Any]] = []
 
     def _raw(self, key: bytes) -> Optional[Item]:
         item: Optional[Item] = self._items.get(key, _UNREAD)
@@ -214,6 +219,7 @@ class Transaction:
             self._stored[key] = old
 
     def flush(self, deadline: int) -> None:
+        self.replaced.append((_FLUSH, self.state.copy()))
         if deadline > self.now:
             self.state.deadline = deadline
         else:
@@ -227,7 +233,10 @@ class Transaction:
     def rollback(self) -> None:
         """The running step has failed: its writes have not happened."""
         for key, old in reversed(self.replaced):
-            self._items[key] = old
+            if key == _FLUSH:
+                self.state.restore(old.encode())
+            else:
+                self._items[key] = old
         self.replaced.clear()
 
     def finish(self) -> "list[tuple[bytes, Optional[Item]]]":

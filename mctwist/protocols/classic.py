@@ -6,6 +6,7 @@ wrong with a line is raised as a `ClientError`; whether the client hears of it (
 the caller, who knows from which word on memcached has understood that much.
 """
 
+from itertools import takewhile
 from typing import Any, Callable, NamedTuple
 
 from mctwist import operations
@@ -75,15 +76,26 @@ def say(answer: bytes) -> Step:
 
 def get(words: list[bytes], render: Render, last: Render) -> list[Step]:
     """get, gets: `VERB KEY*`."""
-    return _each(words[1:], operations.fetch, (), render, last)
+    keys = words[1:]
+    # One key that is too long replaces the whole answer (proto_text.c:411-427).
+    if not keys or max(map(len, keys)) > KEY_LENGTH:
+        raise BAD_FORMAT
+    return _each(keys, operations.fetch, (), render, last)
 
 
 def get_and_touch(words: list[bytes], now: Now, render: Render, last: Render) -> list[Step]:
     """gat, gats: `VERB EXPTIME KEY*`."""
     if len(words) < 3:
         raise BAD_FORMAT
-    expiry = operations.expiry_of(signed32(words[1], INVALID_EXPTIME), now())
-    return _each(words[2:], operations.fetch_and_touch, (expiry,), render, last)
+    arguments = (operations.expiry_of(signed32(words[1], INVALID_EXPTIME), now()),)
+    keys = words[2:]
+    if max(map(len, keys)) <= KEY_LENGTH:
+        return _each(keys, operations.fetch_and_touch, arguments, render, last)
+    # The keys before the one that is too long are touched, though nothing is said of them.
+    before = takewhile(lambda key: len(key) <= KEY_LENGTH, keys)
+    silent = replies.SILENT[replies.touched_value]
+    steps: list[Step] = [(operations.fetch_and_touch, key, arguments, silent) for key in before]
+    return [*steps, say(BAD_FORMAT.wire)]
 
 
 def _each(
@@ -93,9 +105,6 @@ def _each(
     render: Render,
     last: Render,
 ) -> list[Step]:
-    # One key that is too long replaces the whole answer (proto_text.c:411-427).
-    if not keys or max(map(len, keys)) > KEY_LENGTH:
-        raise BAD_FORMAT
     final = keys.pop()
     steps: list[Step] = [(operation, key, arguments, render) for key in keys]
     steps.append((operation, final, arguments, last))

@@ -27,7 +27,7 @@ from mctwist.stats import Stats
 #: Input bytes whose steps may wait before no more is read.
 MOST_WAITING = 256 * 1024
 
-#: Seconds that a connection which is being closed is given to take its last answers.
+#: Seconds that a connection which is being closed may go without reading what it is owed.
 CLOSE_TIMEOUT = 30.0
 
 # Only these exact types: a TLS or PROXY wrapper hands the raw socket's methods through, and what
@@ -110,6 +110,9 @@ class Pipeline:
 
     def resumeProducing(self) -> None:
         self._choked = False
+        if self._deadline is not None and self._deadline.active():
+            # The peer is slow, but it reads.
+            self._deadline.reset(CLOSE_TIMEOUT)
         if self._waiting and not self._busy:
             self._turn()
         self._release()

@@ -226,6 +226,7 @@ SILENT: dict[Render, Render] = {
         incremented,
         decremented,
         touched,
+        touched_value,
         flushed,
         line,
     )

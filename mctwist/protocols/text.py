@@ -35,6 +35,8 @@ MOST_LINE = 2048
 MOST_GET_LINE = 1 << 20
 
 _CR = 13
+# memcached looks past so many spaces, and no more (proto_text.c:372-378).
+_LONG_GET = re.compile(rb" {0,100}gets? ").match
 _ONE_KEY = re.compile(rb"[^ ]{1,%d}\Z" % KEY_LENGTH).match
 
 
@@ -195,8 +197,7 @@ class TextProtocol(LineReceiver):
             return
         if len(self._partial[0]) < 128:
             self._partial = [b"".join(self._partial)]
-        begin = self._partial[0][:128].lstrip(b" ")
-        if begin.startswith((b"get ", b"gets ")) and self._partial_size <= MOST_GET_LINE:
+        if self._partial_size <= MOST_GET_LINE and _LONG_GET(self._partial[0]):
             return
         self._partial = []
         self.finish()

@@ -1,0 +1,101 @@
+"""The cells of the table, and how one is measured.
+
+A cell is one kind of load; it is measured on each server in turn before the next cell begins, round
+by round, so that a machine that slows down slows all of them. The server that goes first changes
+with the round.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Optional
+
+from attrs import frozen
+
+from bench.load import drive
+from bench.servers import Server
+from bench.wire import exchanges
+
+ALL = ("memcached", "redis", "mctwist")
+
+
+@frozen
+class Target:
+    """The ratio mctwist should reach to a rival."""
+
+    rival: str
+    ratio: float
+
+
+@frozen
+class Cell:
+    """One kind of load; `servers` ends with the mctwist that fills mctwist's column."""
+
+    name: str
+    title: str
+    kind: str
+    depth: int
+    connections: int
+    target: Optional[Target] = None
+    servers: tuple[str, ...] = ALL
+
+
+CELLS = [
+    Cell("get", "get", "get", 1, 50, Target("memcached", 0.75)),
+    Cell("set", "set", "set", 1, 50, Target("redis", 0.6)),
+    Cell("mix", "9 get : 1 set", "mix", 1, 50),
+    Cell("get32", "get, 32 pipelined", "get", 32, 50, Target("memcached", 2.0)),
+    Cell("set32", "set, 32 pipelined", "set", 32, 50, Target("redis", 0.45)),
+    Cell("mix32", "9 get : 1 set, 32 pipelined", "mix", 32, 50),
+    Cell("set1", "set, 1 connection", "set", 1, 1),
+    Cell("get-threads", "get, store not in memory", "get", 1, 50, None, ("mctwist-threads",)),
+]
+
+
+@frozen
+class Figure:
+    """One measurement: operations a second, and the CPU seconds a second it took on both sides."""
+
+    rate: float
+    server_cpu: float
+    generator_cpu: float
+
+
+#: The figures of each cell and server, one a round.
+Results = defaultdict[tuple[str, str], list[Figure]]
+
+
+def preload(server: Server) -> None:
+    """Store all keys, then see that all are there."""
+    for kind in "set", "get":
+        drive(server.port, exchanges(server.dialect, kind, 32), 50)
+
+
+def measure(cell: Cell, server: Server, seconds: float) -> Figure:
+    batches = exchanges(server.dialect, cell.kind, cell.depth)
+    cpu = server.cpu()
+    load = drive(server.port, batches, cell.connections, seconds)
+    # The drain after the time is up (one exchange a connection) is in the server's share.
+    return Figure(
+        load.answered * cell.depth / load.seconds,
+        (server.cpu() - cpu) / load.seconds,
+        load.cpu / load.seconds,
+    )
+
+
+def play(cells: Sequence[Cell], servers: dict[str, Server], rounds: int, seconds: float) -> Results:
+    results: Results = defaultdict(list)
+    for number in range(rounds):
+        first = number % max(1, len(servers))
+        order = [*servers.values()][first:] + [*servers.values()][:first]
+        for cell in cells:
+            for server in order:
+                if server.name in cell.servers:
+                    figure = measure(cell, server, seconds)
+                    results[cell.name, server.name].append(figure)
+                    print(
+                        f"round {number + 1}/{rounds}  {cell.name:12}{server.name:16}"
+                        f"{figure.rate:>12,.0f}/s  CPU {figure.server_cpu:.2f}"
+                        f"  generator {figure.generator_cpu:.2f}",
+                        flush=True,
+                    )
+    return results

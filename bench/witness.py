@@ -1,0 +1,78 @@
+"""Other people's generators against the same servers: they bear witness that ours is no bottleneck.
+
+They cannot make the table. memcaslap does not pipeline, and never overwrites: each of its sets is a
+new key, as are the 102,400 it stores before a run of gets (and counts in its "TPS", which is why
+only its own counters are used here). redis-benchmark speaks RESP only and has no mix.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+from bench.cells import Cell
+from bench.servers import Server
+from bench.wire import KEYS, VALUE_SIZE
+
+
+class NoTestimony(Exception):
+    """The tool failed, or said what we cannot read."""
+
+
+#: Each of 50 connections has a window of its own: 2 x 1,024 keys, the next above 100,000 in all.
+MEMCASLAP = "key\n16 16 1\nvalue\n{size} {size} 1\ncmd\n0 {sets}\n1 {gets}\n"
+
+
+def tool(cell: Cell, server: Server) -> str:
+    """The tool that can make this cell on this server, or an empty string."""
+    if cell.kind == "mix" or server.name not in cell.servers:
+        return ""
+    if server.dialect == "resp":
+        return "redis-benchmark"
+    return "memcaslap" if cell.depth == 1 and cell.connections == 50 else ""
+
+
+def testify(cell: Cell, server: Server, seconds: float, rate: float, directory: Path) -> float:
+    """Operations a second by `tool`; `rate`, our own figure, sizes the run of redis-benchmark."""
+    if tool(cell, server) == "memcaslap":
+        return memcaslap(cell, server, seconds, directory)
+    return redis_benchmark(cell, server, seconds, rate)
+
+
+def memcaslap(cell: Cell, server: Server, seconds: float, directory: Path) -> float:
+    config = directory / "memcaslap.cnf"
+    gets = int(cell.kind == "get")
+    config.write_text(MEMCASLAP.format(size=VALUE_SIZE, gets=gets, sets=1 - gets))
+    time = f"{max(1, round(seconds))}s"
+    flags = ["-T", "1", "-c", str(cell.connections), "-w", "2k", "-t", time, "-F", str(config)]
+    said = run(["memcaslap", "-s", f"127.0.0.1:{server.port}", *flags], 60 + 2 * seconds)
+    if number(r"get_misses: (\d+)", said):
+        raise NoTestimony(f"memcaslap missed keys on {server.name}")
+    return number(rf"cmd_{cell.kind}: (\d+)", said) / number(r"Run time: ([\d.]+)s", said)
+
+
+def redis_benchmark(cell: Cell, server: Server, seconds: float, rate: float) -> float:
+    count = max(1000, int(rate * seconds))
+    flags = ["-c", str(cell.connections), "-P", str(cell.depth), "-n", str(count)]
+    data = ["-d", str(VALUE_SIZE), "-r", str(KEYS), "-t", cell.kind, "--csv"]
+    said = run(["redis-benchmark", "-p", str(server.port), *flags, *data], 60 + 10 * seconds)
+    return number(rf'"{cell.kind.upper()}","([\d.]+)"', said)
+
+
+def run(command: list[str], seconds: float) -> str:
+    """What the tool said; it is killed when it takes longer."""
+    try:
+        ended = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise NoTestimony(f"{command[0]} ran for more than {seconds:.0f} s") from None
+    if ended.returncode:
+        raise NoTestimony(f"{command[0]} failed: {ended.stdout[-500:]}{ended.stderr[-500:]}")
+    return ended.stdout
+
+
+def number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    if found is None:
+        raise NoTestimony(f"no {pattern!r} in {text[-500:]!r}")
+    return float(found[1])

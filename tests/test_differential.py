@@ -1,0 +1,385 @@
+"""mctwist and the real memcached get the same bytes and must give the same answers.
+
+The scripts and the known differences are in differential.py; here are the two servers, one run of a
+script (`play`), and the comparison. The two are told apart by nothing but their address.
+
+What may differ is taken out before comparing: a CAS unique becomes the rank of its first appearance
+in the script, the text behind VERSION and the lines of `stats` become a star.
+
+With REQUIRE_SERVERS=1 a missing memcached is a failure and not a skip. DIFFERENTIAL_SUBJECT may
+name a memcached to be judged in mctwist's place: one built from the source of 1.6.45 proves the
+table of exceptions, and fails only where differential.py says that 1.6.18 is right instead.
+"""
+
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, Optional
+
+import pytest
+
+from tests.differential import (
+    AFTERWARDS,
+    EXCEPTIONS,
+    IN_STEP,
+    SCRIPTS,
+    Ending,
+    Pause,
+    Script,
+    Second,
+)
+
+REFERENCE_VERSION = "1.6.18"
+PATIENCE = 10.0  # seconds for any one exchange; a right server needs milliseconds
+AT_ONCE = 65536  # bytes for one send
+BYTEWISE_LIMIT = 600  # of a script: a send a byte takes its time
+
+# Both halves answer whatever came before, flush_all included, and nothing else answers so.
+MARKER = b"set in-step 0 0 6\r\nmarker\r\nget in-step\r\n"
+MARKED = b"STORED\r\nVALUE in-step 0 6\r\nmarker\r\nEND\r\n"
+CLOSED = b"<closed>"
+LEFT_OPEN = b"<left open>"
+
+Address = tuple[str, int]
+
+
+# ---- One connection, one script ------------------------------------------------------------------
+
+
+class Connection:
+    """A socket on which nothing waits for ever, connected when first used."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._opened: Optional[socket.socket] = None
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._opened:
+            self._opened.close()
+
+    @property
+    def _socket(self) -> socket.socket:
+        if self._opened is None:
+            self._opened = socket.create_connection(self._address, timeout=PATIENCE)
+            self._opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._opened
+
+    def exchange(
+        self,
+        data: bytes,
+        until: Optional[bytes],
+        half_close: bool,
+        piece: int,
+    ) -> tuple[bytes, bool]:
+        """Sends while it reads, as a server may stop reading until its answers are read.
+
+        Reads up to `until`, or to the end. The second result is whether the server has closed.
+        """
+        deadline = time.monotonic() + PATIENCE
+        received = bytearray()
+        rest = memoryview(data)
+        if half_close and not rest:
+            self._end()
+        while rest or until is None or not received.endswith(until):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return bytes(received), False
+            readable, writable, _ = select.select(
+                [self._socket], [self._socket] if rest else [], [], left
+            )
+            if readable:
+                chunk = self._receive()
+                if not chunk:
+                    return bytes(received), True
+                received += chunk
+            if writable:
+                rest = rest[self._send(rest[:piece]) :]
+                if half_close and not rest:
+                    self._end()
+        return bytes(received), False
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(65536)
+        except ConnectionError:  # a reset is a close: the peer had not read all of our bytes
+            return b""
+
+    def _send(self, data: memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except ConnectionError:  # closed by the peer; what it still said is read
+            return len(data)
+
+    def _end(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:  # closed by the peer
+            return
+
+
+VALUE_LINE = re.compile(rb"VALUE ([^ \n]+) (\d+) (\d+)(?: (\d+))?\r\n")
+PLACEHOLDER = re.compile(rb"\{cas:([^}]*)\}")
+
+
+class Uniques:
+    """The CAS uniques of one server in one script, by order and by key."""
+
+    def __init__(self) -> None:
+        self._ranks: dict[bytes, int] = {}
+        self._latest: dict[bytes, bytes] = {}
+
+    def fill_in(self, data: bytes) -> bytes:
+        return PLACEHOLDER.sub(lambda match: self._latest.get(match[1], b"none-seen"), data)
+
+    def normalise(self, answer: bytes) -> bytes:
+        """The answer without what may differ. Walks it line by line, stepping over values."""
+        pieces: list[bytes] = []
+        position = 0
+        while position < len(answer):
+            value = VALUE_LINE.match(answer, position)
+            if value:
+                end = value.end() + int(value[3]) + 2
+                pieces.append(self._value_line(value) + answer[value.end() : end])
+            else:
+                end = answer.find(b"\n", position) + 1 or len(answer)
+                line = plain(answer[position:end])
+                if line != STATISTIC or pieces[-1:] != [STATISTIC]:
+                    pieces.append(line)
+            position = end
+        return b"".join(pieces)
+
+    def _value_line(self, match: "re.Match[bytes]") -> bytes:
+        key, flags, length, unique = match.groups()
+        if unique is None:
+            return match[0]
+        self._latest[key] = unique
+        rank = self._ranks.setdefault(unique, len(self._ranks) + 1)
+        return b"VALUE %b %b %b cas-%d\r\n" % (key, flags, length, rank)
+
+
+STATISTIC = b"STAT *\r\n"
+
+
+def plain(line: bytes) -> bytes:
+    if line.startswith(b"VERSION "):
+        return b"VERSION *\r\n"
+    return STATISTIC if line.startswith(b"STAT ") else line
+
+
+def play(script: Script, address: Address, piece: int = AT_ONCE) -> bytes:
+    """What the server at `address` answers: its bytes, and what became of each connection.
+
+    `<in step>` stands for the answer to the marker, `<closed>` for the server's own close, and
+    `<left open>` for neither within PATIENCE.
+    """
+    uniques = Uniques()
+
+    def exchange(connection: Connection, data: bytes, half_close: bool) -> bytes:
+        answer, closed = connection.exchange(uniques.fill_in(data), None, half_close, piece)
+        return uniques.normalise(answer) + (CLOSED if closed else LEFT_OPEN)
+
+    def marked(connection: Connection, data: bytes, half_close: bool) -> bytes:
+        answer, closed = connection.exchange(
+            uniques.fill_in(data) + MARKER, None if half_close else MARKED, half_close, piece
+        )
+        if answer.endswith(MARKED) and closed == half_close:
+            return uniques.normalise(answer[: -len(MARKED)]) + IN_STEP
+        return uniques.normalise(answer) + (CLOSED if closed else LEFT_OPEN)
+
+    answers = []
+    with Connection(address) as first, Connection(address) as second, Connection(address) as third:
+        for send in script.sends[:-1]:
+            if isinstance(send, Pause):
+                time.sleep(send.seconds)
+            elif isinstance(send, Second):
+                answers.append(marked(second, send.data, half_close=False))
+            else:
+                answers.append(marked(first, send, half_close=False))
+        last = script.sends[-1]
+        if isinstance(last, Second):
+            answers.append(marked(second, last.data, half_close=True))
+        elif isinstance(last, bytes) and script.ending is Ending.IN_STEP:
+            answers.append(marked(first, last, half_close=True))
+        elif isinstance(last, bytes):
+            answers.append(exchange(first, last, script.ending is Ending.HALF_CLOSE))
+        if script.ending is not Ending.IN_STEP:
+            answers.append(marked(third, AFTERWARDS, half_close=True))
+    return b"".join(answers)
+
+
+# ---- The servers ---------------------------------------------------------------------------------
+
+
+def wait_for_port(process: "subprocess.Popen[bytes]", ports_file: Path, pattern: str) -> int:
+    """The port that the server writes to its file of ports once it listens."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        text = ports_file.read_text() if ports_file.exists() else ""
+        found = re.search(pattern, text, re.MULTILINE)
+        if found:
+            return int(found[1])
+        try:
+            status = process.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        log = ports_file.with_name("log").read_text(errors="replace")
+        pytest.fail(f"{process.args!r} ended with status {status} before it listened:\n{log}")
+    pytest.fail(f"{process.args!r} did not say where it listens in {PATIENCE} seconds")
+
+
+def serve(
+    command: Sequence[str], folder: Path, ports_file: Path, pattern: str
+) -> Iterator[Address]:
+    """Runs a server for as long as a fixture lives."""
+    environment = {**os.environ, "MEMCACHED_PORT_FILENAME": str(ports_file)}
+    with ports_file.with_name("log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield "127.0.0.1", wait_for_port(process, ports_file, pattern)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def serve_memcached(executable: str, folder: Path) -> Iterator[Address]:
+    # Port -1 is any free one, which memcached writes to the file named in its environment.
+    options = ["-u", "root", "-p", "-1", "-U", "0", "-l", "127.0.0.1", "-t", "1"]
+    return serve([executable, *options], folder, folder / "ports", r"^TCP INET: (\d+)\n")
+
+
+def unavailable(reason: str) -> NoReturn:
+    if os.environ.get("REQUIRE_SERVERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    executable = shutil.which("memcached")
+    if executable is None:
+        unavailable("memcached is not installed")
+    version = subprocess.run([executable, "-V"], capture_output=True, text=True, check=True).stdout
+    if version.split()[-1] != REFERENCE_VERSION:
+        unavailable(f"the exceptions are those of memcached {REFERENCE_VERSION}, not of {version}")
+    yield from serve_memcached(executable, tmp_path_factory.mktemp("memcached"))
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    folder = tmp_path_factory.mktemp("subject")
+    substitute = os.environ.get("DIFFERENTIAL_SUBJECT")
+    if substitute:
+        yield from serve_memcached(substitute, folder)
+        return
+    ports_file = folder / "ports"
+    twistd = Path(sys.executable).with_name("twistd")
+    options = ["--port", "-1", "--interface", "127.0.0.1", "--storage", "memory:"]
+    command = [str(twistd), "-n", "--pidfile=", "mctwist", *options]
+    yield from serve(
+        [*command, "--ports-file", str(ports_file)],
+        folder,
+        ports_file,
+        r"^text tcp 127\.0\.0\.1 (\d+)\n",
+    )
+
+
+def empty(address: Address) -> None:
+    """Flushes the server, and sees a key go."""
+    canary = b"set canary 0 0 1\r\nx\r\nverbosity 0\r\nflush_all\r\nget canary\r\n"
+    with Connection(address) as connection:
+        answer, _ = connection.exchange(canary, None, True, AT_ONCE)
+    assert answer == b"STORED\r\nOK\r\nOK\r\nEND\r\n", "flush_all does not empty the server"
+
+
+# ---- The comparison ------------------------------------------------------------------------------
+
+
+def shown(answer: bytes) -> str:
+    """An answer as a person reads it: a line each, long ones cut."""
+    text = [
+        repr(line)[1:] if len(line) <= 200 else f"{repr(line[:80])[1:]} .. {len(line)} bytes"
+        for line in answer.replace(IN_STEP, IN_STEP + b"\n").splitlines(keepends=True)
+    ]
+    if len(text) > 40:
+        text[20:-20] = [f".. {len(text) - 40} lines .."]
+    return "\n    ".join(text or ["nothing"])
+
+
+def report(**answers: bytes) -> str:
+    return "".join(f"\n{who}:\n    {shown(answer)}" for who, answer in answers.items())
+
+
+def sent(script: Script) -> bytes:
+    """A script's bytes, for a report and for its size."""
+    pieces = [
+        send.data if isinstance(send, Second) else send
+        for send in script.sends
+        if not isinstance(send, Pause)
+    ]
+    return b"".join(pieces)
+
+
+def judge(script: Script, theirs: bytes, ours: bytes) -> Optional[str]:
+    """What is wrong with mctwist's answer, or with the table of exceptions."""
+    exception = EXCEPTIONS.get(script.name)
+    if exception is None:
+        return None if ours == theirs else "mctwist does not answer as memcached does"
+    if ours != exception.expected:
+        return f"mctwist does not answer as 1.6.45 does ({exception.reason})"
+    if theirs == ours and exception.steady:
+        return f"memcached {REFERENCE_VERSION} agrees: it is no exception ({exception.reason})"
+    return None
+
+
+def compare(script: Script, reference: Address, subject: Address, piece: int) -> None:
+    empty(reference)
+    empty(subject)
+    theirs = play(script, reference)
+    ours = play(script, subject, piece)
+    wrong = judge(script, theirs, ours)
+    # Not an assert: pytest would spend minutes on the difference of two megabytes.
+    if wrong:
+        pytest.fail(wrong + report(sent=sent(script), memcached=theirs, mctwist=ours), False)
+
+
+def names(scripts: Sequence[Script]) -> list[str]:
+    return [script.name for script in scripts]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=names(SCRIPTS))
+def test_same_answer(script: Script, reference: Address, subject: Address) -> None:
+    compare(script, reference, subject, piece=AT_ONCE)
+
+
+BYTEWISE = [
+    script for script in SCRIPTS if not script.whole and len(sent(script)) <= BYTEWISE_LIMIT
+]
+
+
+@pytest.mark.parametrize("script", BYTEWISE, ids=names(BYTEWISE))
+def test_same_answer_byte_by_byte(script: Script, reference: Address, subject: Address) -> None:
+    compare(script, reference, subject, piece=1)
+
+
+def test_script_names_are_unique() -> None:
+    assert len({script.name for script in SCRIPTS}) == len(SCRIPTS)
+
+
+def test_exceptions_are_of_scripts() -> None:
+    assert set(EXCEPTIONS) <= {script.name for script in SCRIPTS}
