@@ -446,8 +446,6 @@ class LMDBContract(FullDiskContract):
     kind = "lmdb"
 
     def setUp(self) -> None:
-        # Nobody is at work beside the test, so nobody is worth waiting for.
-        self.patch(lmdb_backend, "CHECKPOINT_TIMEOUT", 0.0)
         super().setUp()
 
     def make_synced(self, path: str, sync: str) -> IBackend:

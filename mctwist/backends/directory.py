@@ -107,7 +107,7 @@ class DirectoryBackend:
             self._items.mkdir(exist_ok=True)
             self._incoming.mkdir(exist_ok=True)
             self._recover()
-        except (OSError, StorageError) as fault:
+        except (OSError, StorageError, DamagedRecord) as fault:
             self._folder.release()
             raise StartError(f"cannot open the store {self._root}: {fault}") from None
         self._open = True

@@ -27,7 +27,7 @@ its own: those that grow the store fail, the others do not.
 import errno
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 from typing import Any, Optional
 
 import lmdb
@@ -53,9 +53,8 @@ DEFAULT_LIMIT = 10 << 30
 
 #: Bytes of journal after which it is time for a checkpoint, ...
 CHECKPOINT = 16 << 20
-#: ... and at which batches wait for the one that is under way, for at most so many seconds.
+#: ... and at which the next batch waits for the one that is under way.
 MOST_JOURNAL = 4 * CHECKPOINT
-CHECKPOINT_TIMEOUT = 60.0
 
 _STATE = b"state"
 _ELSEWHERE: Any = object()
@@ -88,20 +87,22 @@ class LMDBBackend:
         self._folder = Folder(path, "lmdb", FORMAT)
         self._sync = sync
         self._limit = limit
-        self._checkpoint = checkpoint
-        self._lock = Lock()  # held while what reads look into is replaced, or taken hold of
-        self._view_lock = Lock()  # held while the view is read
-        self._view: Optional[Snapshot] = None  # kept until the next checkpoint
-        self._view_txn: Optional[lmdb.Transaction[bytes]] = None
+        # A small store is not to be all journal.
+        self._checkpoint = min(checkpoint, limit // 8)
+        self._open = False
         self._env: Optional[lmdb.Environment] = None
         self._journal: Optional[Journal] = None
-        self._recent: _Records = {}
-        self._frozen: Optional[_Records] = None
+        self._state = State()
+        # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
+        # has taken hold of both and then begins a transaction misses nothing.
+        self._layers: tuple[_Records, _Records] = ({}, {})
+        self._lock = Lock()  # held while a batch is published, and while the view is read
+        self._published = 0  # odd while a batch is being published
+        self._view: Optional[Snapshot] = None  # kept from one read to the next
+        self._view_txn: Optional[lmdb.Transaction[bytes]] = None
+        self._maintenance = Lock()  # held by a checkpoint
         self._frozen_state = b""
         self._old: list[Path] = []  # the journals of what is frozen
-        self._written = Event()  # nothing is frozen
-        self._written.set()
-        self._state = State()
         self._taken = 0  # bytes of LMDB's pages
         self._stuck: Optional[StorageError] = None  # why the last checkpoint failed
         self._faulty = False  # the journal has failed, and must not be appended to
@@ -115,10 +116,11 @@ class LMDBBackend:
             self._open_environment()
             self._replay()
             self._begin_journal()
-        except (lmdb.Error, OSError, StorageError) as fault:
+        except (lmdb.Error, OSError, StorageError, DamagedRecord) as fault:
             self._close_environment()
             self._folder.release()
             raise StartError(f"cannot open the store {self._folder.path}: {fault}") from None
+        self._open = True
 
     def _open_environment(self) -> None:
         env = lmdb.open(
@@ -134,13 +136,13 @@ class LMDBBackend:
             self._items = env.open_db(b"items")
             self._about = env.open_db(b"about")
             with env.begin() as txn:
-                state = State(txn.get(_STATE, db=self._about))
+                record = txn.get(_STATE, db=self._about)
+                self._state = State(record)
                 self._taken = self._pages(txn)
         except BaseException:
             env.close()
             raise
         self._env = env
-        self._state = state
 
     def _replay(self) -> None:
         """Bring into LMDB what the journals hold, and remove them."""
@@ -150,17 +152,18 @@ class LMDBBackend:
             for state, entries in replay(path, State.SIZE):
                 records.update(entries)
                 self._state = State(state)
-        self._recent = records
-        self._freeze()
+        self._frozen_state = self._state.encode()
+        self._layers = ({}, records)
         self.maintain()
 
     def close(self) -> None:
-        if self._env is None:
+        if not self._open:
             return
+        self._open = False
         try:
             # What cannot be written now is in the journals, and is written at the next opening.
-            self._written.wait(CHECKPOINT_TIMEOUT)
             self._settle()
+            assert self._env is not None
             self._env.sync(True)
             clean = True
         except (lmdb.Error, OSError, StorageError):
@@ -180,60 +183,52 @@ class LMDBBackend:
         if env is not None:
             env.close()
 
-    # Reading
-
     @property
     def notice(self) -> Optional[str]:
         return self._folder.notice
+
+    # Reading
 
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
 
     def read(self, steps: Steps, now: int) -> Results:
-        # One reader at a time has the view that is kept; in the reactor, that is every one.
-        if self._view_lock.acquire(False):
+        # One reader at a time has the view; in the reactor, every one does.
+        if self._lock.acquire(False):
             try:
                 view = self._view or self._make_view()
                 view.renew(self._state, now)
                 return look(view, steps)
             finally:
-                self._view_lock.release()
+                self._lock.release()
+        # The others do without the lock, unless that shows them half a batch.
+        published = self._published
+        results = self._look(steps, now)
+        if len(results) == 1 or (published == self._published and published % 2 == 0):
+            return results
         with self._lock:
-            txn = self._begin()
-            snapshot = Snapshot(self._reader(txn), self._state, now)
+            return self._look(steps, now)
+
+    def _look(self, steps: Steps, now: int) -> Results:
+        state = self._state
+        read, txn = self._begin()
         try:
-            return look(snapshot, steps)
+            return look(Snapshot(read, state, now), steps)
         finally:
             txn.abort()
 
-    def _make_view(self) -> Snapshot:
-        with self._lock:
-            self._view_txn = self._begin()
-            self._view = Snapshot(self._reader(self._view_txn), self._state, 0)
-            return self._view
-
-    def _drop_view(self) -> None:
-        """What the view looks into has changed; it would also keep pages from being reused."""
-        with self._view_lock:
-            self._view = None
-            txn, self._view_txn = self._view_txn, None
-            if txn is not None:
-                txn.abort()
-
-    def _begin(self) -> "lmdb.Transaction[bytes]":
+    def _begin(self) -> "tuple[Read, lmdb.Transaction[bytes]]":
+        """What reads the store as it is now, and the transaction that must be ended for it."""
+        recent, frozen = self._layers
         if self._env is None:
             raise StorageError("the store is closed")
-        return self._env.begin(self._items)
-
-    def _reader(self, txn: "lmdb.Transaction[bytes]") -> Read:
+        txn = self._env.begin(self._items)
         stored = txn.get
-        recent = self._recent
-        frozen = self._frozen
 
         def read(key: bytes) -> Optional[Item]:
             record = recent.get(key, _ELSEWHERE)
             if record is _ELSEWHERE:
-                record = frozen.get(key, _ELSEWHERE) if frozen else _ELSEWHERE
+                record = frozen.get(key, _ELSEWHERE)
                 if record is _ELSEWHERE:
                     record = stored(key)
             if record is None:
@@ -244,13 +239,28 @@ class LMDBBackend:
                 self.damaged += 1
                 return None
 
-        return read
+        return read, txn
+
+    def _make_view(self) -> Snapshot:
+        read, self._view_txn = self._begin()
+        self._view = Snapshot(read, self._state, 0)
+        return self._view
+
+    def _drop_view(self) -> None:
+        """What the view looks into has changed; it would also keep pages from being reused."""
+        with self._lock:
+            self._view = None
+            txn, self._view_txn = self._view_txn, None
+            if txn is not None:
+                txn.abort()
 
     # Writing
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         if self._faulty:
             self._mend()
+        if self._stuck is not None:
+            self._merge()
         try:
             return self._attempt(lists, now)
         except StoreFull:
@@ -259,9 +269,9 @@ class LMDBBackend:
     def _attempt(self, lists: Sequence[Steps], now: int) -> list[Results]:
         before = self._state
         state = before.copy()
-        txn = self._begin()
+        read, txn = self._begin()
         try:
-            transaction = Transaction(self._reader(txn), state, now)
+            transaction = Transaction(read, state, now)
             answers = run(transaction, lists)
         finally:
             txn.abort()
@@ -273,12 +283,7 @@ class LMDBBackend:
             if state.size > before.size:
                 self._check_room()
             self._append(record, entries)
-            with self._lock:
-                self._recent.update(entries)
-                self._state = state
-            assert self._journal is not None
-            if self._journal.size > self._checkpoint and self._frozen is None:
-                self._turn()
+            self._publish(state, entries)
         return answers
 
     def _check_room(self) -> None:
@@ -286,23 +291,39 @@ class LMDBBackend:
         if self._stuck is not None:
             raise StoreFull(str(self._stuck))
         if self._taken + self._journal.size > self._limit:
+            # What has been deleted since the last checkpoint may have made room.
+            if self._journal.size:
+                self._turn()
             raise StoreFull("the store is at its limit")
 
     def _append(self, state: bytes, entries: "list[Entry]") -> None:
         assert self._journal is not None
-        if self._journal.size > MOST_JOURNAL and not self._written.wait(CHECKPOINT_TIMEOUT):
-            raise StoreFull("the journal is full, and its checkpoint does not end")
+        if self._journal.size > MOST_JOURNAL:
+            try:
+                self.maintain()
+            except StorageError as fault:
+                raise StoreFull(f"the journal is full: {fault}") from fault
+            self._turn()
         try:
             self._journal.append(state, entries)
         except OSError as fault:
-            if fault.errno in _NO_ROOM:
+            if _finds_no_room(fault):
                 raise StoreFull(str(fault)) from fault
             self._faulty = True
             raise StorageError(str(fault)) from fault
 
+    def _publish(self, state: State, entries: "list[Entry]") -> None:
+        with self._lock:
+            self._published += 1
+            self._layers[0].update(entries)
+            self._state = state
+            self._published += 1
+        assert self._journal is not None
+        if self._journal.size > self._checkpoint:
+            self._turn()
+
     def _mend(self) -> None:
         """After a fault of the journal: all that is known into LMDB, and a new journal."""
-        self._written.wait(CHECKPOINT_TIMEOUT)
         self._settle()
         try:
             self._begin_journal()
@@ -310,24 +331,19 @@ class LMDBBackend:
             raise StorageError(str(fault)) from fault
         self._faulty = False
 
+    def _begin_journal(self) -> None:
+        self._journal = Journal(next_journal(self._folder.path), self._sync)
+
     # Checkpoints
 
     @property
     def due(self) -> bool:
-        return self._frozen is not None
-
-    def _begin_journal(self) -> None:
-        self._journal = Journal(next_journal(self._folder.path), self._sync)
-
-    def _freeze(self) -> None:
-        """What is recent is for the next checkpoint."""
-        with self._lock:
-            self._frozen_state = self._state.encode()
-            self._frozen, self._recent = self._recent, {}
-        self._drop_view()
+        return bool(self._layers[1] or self._old)
 
     def _turn(self) -> None:
-        """Freeze what is recent, and begin a new journal for what comes."""
+        """Freeze what is recent, and begin a new journal; unless there is something frozen."""
+        if self.due:
+            return
         journal = self._journal
         assert journal is not None
         try:
@@ -338,32 +354,45 @@ class LMDBBackend:
             # No room for a new journal: this one goes on, up to its bound.
             return
         journal.close()
-        self._old = [journal.path]
-        self._written.clear()
-        self._freeze()
+        self._freeze([journal.path])
+
+    def _freeze(self, old: "list[Path]") -> None:
+        self._frozen_state = self._state.encode()
+        self._old = old
+        self._layers = ({}, self._layers[0])
+        self._drop_view()
+
+    def _merge(self) -> None:
+        """
+        Have the checkpoint that finds no room be of all there is: of what has been deleted since
+        as well. The journal goes on, and keeps what it has; replaying it does no harm.
+        """
+        with self._maintenance:
+            recent, frozen = self._layers
+            if recent and self.due:
+                self._frozen_state = self._state.encode()
+                self._layers = ({}, {**frozen, **recent})
+                self._drop_view()
 
     def maintain(self) -> None:
-        frozen = self._frozen
-        if frozen is None:
-            return
-        try:
-            if self._env is None:
-                self._reopen()
-            self._write(frozen)
-            # In order, and before the next are written: an old journal that was left behind
-            # would be replayed over what is newer.
-            for path in self._old:
-                path.unlink(missing_ok=True)
-        except (lmdb.Error, OSError, StorageError) as fault:
-            self._stuck = self._trouble(fault)
-            self._written.set()
-            raise self._stuck from fault
-        self._old = []
-        with self._lock:
-            self._frozen = None
-        self._drop_view()
-        self._stuck = None
-        self._written.set()
+        with self._maintenance:
+            if not self.due:
+                return
+            try:
+                if self._env is None:
+                    self._reopen()
+                self._write(self._layers[1])
+                # In order, and before the next are written: an old journal that was left behind
+                # would be replayed over what is newer.
+                for path in self._old:
+                    path.unlink(missing_ok=True)
+            except (lmdb.Error, OSError, StorageError) as fault:
+                self._stuck = self._trouble(fault)
+                raise self._stuck from fault
+            self._layers = (self._layers[0], {})
+            self._drop_view()
+            self._stuck = None
+            self._old = []
 
     def _settle(self) -> None:
         """Have nothing frozen and nothing recent, in this thread."""
@@ -371,11 +400,20 @@ class LMDBBackend:
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
-            self._old.append(journal.path)
-        self._freeze()
+            self._freeze([journal.path])
         self.maintain()
 
     def _write(self, records: _Records) -> None:
+        try:
+            self._commit(records)
+        except lmdb.Error as fault:
+            if not _finds_no_room(fault):
+                raise
+            # A page that is given up is used again from the next transaction on.
+            self._commit({key: None for key, record in records.items() if record is None})
+            self._commit(records)
+
+    def _commit(self, records: _Records) -> None:
         """One transaction of LMDB's, in the order of the keys, which is the order of its pages."""
         assert self._env is not None
         with self._env.begin(self._items, write=True) as txn:
@@ -401,8 +439,7 @@ class LMDBBackend:
         """What `fault` means; one of LMDB's but a lack of room puts the environment in doubt."""
         if isinstance(fault, StorageError):
             return fault
-        code = fault.code if isinstance(fault, lmdb.Error) else getattr(fault, "errno", None)
-        if isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError)) or code in _NO_ROOM:
+        if _finds_no_room(fault):
             return StoreFull(str(fault))
         if isinstance(fault, lmdb.Error):
             try:
@@ -412,15 +449,21 @@ class LMDBBackend:
         return StorageError(str(fault))
 
     def _reopen(self) -> None:
-        """Close the environment and open it anew, while nobody reads."""
+        """Close the environment and open it anew; meanwhile reads are errors."""
+        env, self._env = self._env, None
         self._drop_view()
-        with self._lock:
-            state, env, self._env = self._state, self._env, None
-            if env is not None:
-                env.close()
-            try:
-                self._open_environment()
-            except lmdb.Error as fault:
-                raise StorageError(f"the store could not be opened again: {fault}") from fault
-            finally:
-                self._state = state
+        if env is not None:
+            env.close()
+        state = self._state
+        try:
+            self._open_environment()
+        except (lmdb.Error, DamagedRecord) as fault:
+            raise StorageError(f"the store could not be opened again: {fault}") from fault
+        finally:
+            self._state = state
+
+
+def _finds_no_room(fault: Exception) -> bool:
+    if isinstance(fault, lmdb.Error):
+        return isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError)) or fault.code in _NO_ROOM
+    return isinstance(fault, OSError) and fault.errno in _NO_ROOM

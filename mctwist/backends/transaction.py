@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from itertools import islice
 from struct import Struct
 from typing import Any, Callable, Optional
+from zlib import crc32
 
 from zope.interface import implementer
 
@@ -32,7 +33,7 @@ from mctwist.interfaces import (
     Steps,
     StorageError,
 )
-from mctwist.item import BYTES, Item, size_in_memcached
+from mctwist.item import BYTES, DamagedRecord, Item, size_in_memcached
 
 #: A batch stops starting lists when its results hold this many bytes; the rest waits.
 MOST_BATCH_BYTES = 16 << 20
@@ -40,6 +41,7 @@ MOST_BATCH_BYTES = 16 << 20
 Read = Callable[[bytes], Optional[Item]]
 
 _STATE = Struct("<QQQqQQQ")
+_CHECKSUM = Struct("<I")
 _new = tuple.__new__
 _UNREAD: Any = object()
 _FLUSH = b""  # stands for a flush where keys stand; no key is empty
@@ -58,7 +60,7 @@ class State:
     """
 
     __slots__ = ("dead", "deadline", "flushed", "items", "place", "sequence", "size")
-    SIZE = _STATE.size
+    SIZE = _STATE.size + _CHECKSUM.size
     sequence: int
     place: int
     flushed: int
@@ -68,10 +70,11 @@ class State:
     dead: int
 
     def __init__(self, record: Optional[bytes] = None) -> None:
-        self.restore(record or bytes(self.SIZE))
-
-    def restore(self, record: bytes) -> None:
-        """Be what `encode` made `record` of."""
+        """
+        :param record: what `encode` made; None: of an empty store.
+        :raises DamagedRecord: it is not whole.
+        """
+        fields = _STATE.unpack(_verified(record)) if record else (0,) * 7
         (
             self.sequence,
             self.place,
@@ -80,10 +83,10 @@ class State:
             self.items,
             self.size,
             self.dead,
-        ) = _STATE.unpack(record)
+        ) = fields
 
     def encode(self) -> bytes:
-        return _STATE.pack(
+        body = _STATE.pack(
             self.sequence,
             self.place,
             self.flushed,
@@ -92,9 +95,17 @@ class State:
             self.size,
             self.dead,
         )
+        return body + _CHECKSUM.pack(crc32(body))
 
     def copy(self) -> "State":
-        return State(self.encode())
+        state = State()
+        state.restore(self)
+        return state
+
+    def restore(self, other: "State") -> None:
+        """Be as `other` is."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     def flushed_at(self, now: int) -> int:
         """The sequence number up to which items are gone at `now`."""
@@ -105,6 +116,13 @@ class State:
         self.deadline = 0
         self.dead += self.items
         self.items = self.size = 0
+
+
+def _verified(record: bytes) -> bytes:
+    body, checksum = record[: _STATE.size], record[_STATE.size :]
+    if len(body) < _STATE.size or checksum != _CHECKSUM.pack(crc32(body)):
+        raise DamagedRecord("the state of the store does not verify")
+    return body
 
 
 @implementer(ITransaction)
@@ -234,7 +252,7 @@ class Transaction:
         """The running step has failed: its writes have not happened."""
         for key, old in reversed(self.replaced):
             if key == _FLUSH:
-                self.state.restore(old.encode())
+                self.state.restore(old)
             else:
                 self._items[key] = old
         self.replaced.clear()

@@ -1,0 +1,326 @@
+"""
+The default store in what is its own: its limit, its checkpoints, what its files may look like.
+
+What every backend promises is in test_backends.py.
+"""
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+import lmdb
+from twisted.trial.unittest import SynchronousTestCase
+
+from mctwist import operations
+from mctwist.backends import lmdb as lmdb_backend
+from mctwist.backends.lmdb import LMDBBackend
+from mctwist.backends.transaction import State
+from mctwist.interfaces import Results, StartError, Step, StorageError, StoreFull
+from mctwist.testing import NOW, counts, delete, flush, get, put, step
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+class LMDBCase(SynchronousTestCase):
+    """A store in a directory of its own."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="mctwist-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = self.directory / "store"
+
+    def opened(self, **options: Any) -> LMDBBackend:
+        backend = LMDBBackend(str(options.pop("path", self.path)), **options)
+        backend.open()
+        self.addCleanup(backend.close)
+        return backend
+
+    def do(self, backend: LMDBBackend, *steps: Step) -> Results:
+        """The results of `steps` as one batch, with the maintenance that it made due."""
+        (results,) = backend.perform([steps], NOW)
+        if backend.due:
+            backend.maintain()
+        return results
+
+    def value(self, backend: LMDBBackend, key: bytes) -> Optional[bytes]:
+        (item,) = backend.read([get(key)], NOW)
+        return None if item is None else item.value
+
+
+class LimitTests(LMDBCase):
+    """`--storage-limit`."""
+
+    limit = 4 * MIB
+
+    def filled(self, checkpoint: int = lmdb_backend.CHECKPOINT) -> "tuple[LMDBBackend, int]":
+        """A store in which no more fits, and how many keys it holds."""
+        backend = self.opened(sync="never", limit=self.limit, checkpoint=checkpoint)
+        for number in range(1000):
+            (result,) = self.do(backend, put(b"%d" % number, b"v" * (64 * KIB)))
+            if isinstance(result, StoreFull):
+                break
+        self.assertTrue(30 < number < 70, number)
+        return backend, number
+
+    def test_what_would_grow_is_refused_and_the_rest_goes_on(self) -> None:
+        for checkpoint in (lmdb_backend.CHECKPOINT, 0):
+            backend, number = self.filled(checkpoint)
+            results = self.do(
+                backend,
+                put(b"new", b"v" * 64 * KIB),
+                get(b"0"),
+                put(b"0", b"v" * (64 * KIB - 1)),
+                step(operations.touch, b"1", NOW + 1000),
+                delete(b"2"),
+                step(operations.append, b"3", b"v" * 64 * KIB, MIB),
+                counts(),
+            )
+            self.assertIsInstance(results[0], StoreFull)
+            self.assertEqual(len(results[1].value), 64 * KIB)
+            self.assertEqual(
+                [status for status, _ in results[2:5]],
+                [operations.STORED, operations.TOUCHED, operations.DELETED],
+            )
+            self.assertIsInstance(results[5], StoreFull)
+            self.assertEqual(results[6][0], number - 1)
+            self.assertEqual(len(self.value(backend, b"0") or b""), 64 * KIB - 1)
+            self.assertIsNone(self.value(backend, b"new"))
+            self.assertEqual(len(self.value(backend, b"3") or b""), 64 * KIB)
+            backend.close()
+            shutil.rmtree(self.path)
+
+    def test_deleting_makes_room(self) -> None:
+        for checkpoint in (0, lmdb_backend.CHECKPOINT):
+            backend, number = self.filled(checkpoint)
+            self.do(backend, *(delete(b"%d" % place) for place in range(number)))
+            self.assert_stores(backend, checkpoint)
+            backend.close()
+            shutil.rmtree(self.path)
+
+    def test_overwriting_one_key_for_ever_does_not_fill_the_store(self) -> None:
+        backend = self.opened(sync="never", limit=self.limit)
+        for _ in range(100):
+            self.do(backend, *[put(b"key", b"v" * (64 * KIB))] * 2)
+        self.assert_stores(backend, "overwritten")
+
+    def assert_stores(self, backend: LMDBBackend, how: object) -> None:
+        """Somebody who tries a few times gets his item stored."""
+        for _ in range(5):
+            (result,) = self.do(backend, put(b"new", b"v" * KIB))
+        self.assertFalse(isinstance(result, StorageError), f"{how}: {result}")
+
+
+class FullMapTests(LMDBCase):
+    """LMDB has no room for a checkpoint: its map, or the disk under it, is full."""
+
+    def test_nothing_may_grow_and_nothing_is_lost_until_there_is_room_again(self) -> None:
+        backend = self.opened(sync="never", limit=0, checkpoint=0)
+        backend._limit = 1 << 40  # the map stays as it is, at 64 MiB
+        stored = 0
+        for number in range(100):
+            (result,) = backend.perform([[put(b"%d" % number, b"v" * MIB)]], NOW)[0]
+            if isinstance(result, StoreFull):
+                break
+            stored += 1
+            if backend.due:
+                try:
+                    backend.maintain()
+                except StorageError as fault:
+                    self.assertIsInstance(fault, StoreFull)
+        self.assertTrue(30 < stored < 100, stored)
+        # All that was acknowledged is there, in the tables or not.
+        for number in range(stored):
+            self.assertIsNotNone(self.value(backend, b"%d" % number), number)
+        ((result,),) = backend.perform([[put(b"new")]], NOW)
+        self.assertIsInstance(result, StoreFull)
+        (results,) = backend.perform([[put(b"0", b"shorter"), delete(b"1")]], NOW)
+        self.assertEqual([status for status, _ in results],
+                         [operations.STORED, operations.DELETED])  # fmt: skip
+        # Room is made.
+        backend.perform([[delete(b"%d" % number) for number in range(stored)]], NOW)
+        for _ in range(5):
+            if backend.due:
+                try:
+                    backend.maintain()
+                except StorageError:
+                    continue
+            (result,) = backend.perform([[put(b"new", b"v")]], NOW)[0]
+        self.assertNotIsInstance(result, StorageError)
+
+
+class CheckpointTests(LMDBCase):
+    """What is on its way from the journal to the tables."""
+
+    def test_a_checkpoint_that_ends_while_a_batch_begins_hides_nothing_from_it(self) -> None:
+        backend = self.opened(checkpoint=0)
+        backend.perform([[put(b"key", b"1")]], NOW)
+        self.assertTrue(backend.due)
+        begin = backend._begin
+
+        def begin_and_be_overtaken() -> "lmdb.Transaction[bytes]":
+            # What the thread of the checkpoint may do as soon as the snapshot has been taken.
+            txn = begin()
+            backend._begin = begin  # type: ignore[method-assign]
+            backend.maintain()
+            return txn
+
+        backend._begin = begin_and_be_overtaken  # type: ignore[method-assign]
+        ((result,),) = backend.perform([[step(operations.increment, b"key", 1)]], NOW)
+        self.assertEqual(result[0], operations.STORED)
+
+    def test_a_reader_never_sees_half_a_batch(self) -> None:
+        backend = self.opened()
+        self.do(backend, put(b"a", b"old"), put(b"b", b"old"))
+
+        def be_overtaken(transaction: object, key: bytes) -> None:
+            # What the storage thread may do between two steps of a reader, if nothing holds it.
+            if backend._lock.acquire(False):
+                backend._lock.release()
+                backend.perform([[put(b"a", b"new"), put(b"b", b"new")]], NOW)
+
+        a, _, b = backend.read([get(b"a"), step(be_overtaken, b""), get(b"b")], NOW)
+        self.assertEqual((a.value, b.value), (b"old", b"old"))
+
+    def test_a_reader_sees_the_batches_that_came_since_it_last_read(self) -> None:
+        backend = self.opened(checkpoint=200)
+        for number in range(50):
+            value = b"%d" % number
+            backend.perform([[put(b"key", value)]], NOW)
+            self.assertEqual(self.value(backend, b"key"), value)
+            if number % 3 == 0 and backend.due:
+                backend.maintain()
+                self.assertEqual(self.value(backend, b"key"), value)
+
+    def test_a_journal_that_cannot_be_removed_holds_nobody_up(self) -> None:
+        backend = self.opened(checkpoint=0)
+        backend.perform([[put(b"key", b"1")]], NOW)
+        self.patch(Path, "unlink", refuse)
+        try:
+            backend.maintain()
+        except StorageError:
+            pass
+        self.assertTrue(backend.due)
+
+    def test_the_place_is_given_back_even_if_the_environment_is_gone(self) -> None:
+        backend = self.opened(checkpoint=0)
+        backend.perform([[put(b"key", b"value")]], NOW)
+        # As after a fault of the disk behind which it could not be opened again.
+        assert backend._env is not None
+        backend._drop_view()
+        backend._env.close()
+        backend._env = None
+        backend.close()
+        self.assertEqual(self.value(self.opened(), b"key"), b"value")
+
+
+class JournalDamageTests(LMDBCase):
+    """Journals as a crash, or a disk, may leave them."""
+
+    def batches(self) -> "tuple[Path, list[int]]":
+        """A journal of three batches, in a directory as a kill leaves it, and their ends."""
+        backend = self.opened()
+        ends = []
+        for number in range(1, 4):
+            self.do(backend, put(b"key", b"%d" % number), put(b"%d" % number))
+            journal = self.journal(self.path)
+            ends.append(journal.stat().st_size)
+        copy = self.directory / "killed"
+        shutil.copytree(self.path, copy)
+        return copy, ends
+
+    def journal(self, path: Path) -> Path:
+        (journal,) = path.glob("journal-*")
+        return journal
+
+    def recovered(self, number: int, path: Path, content: bytes) -> int:
+        """Which of the batches are there when the journal has `content`: so many of the first."""
+        copy = self.directory / f"copy-{number}"
+        shutil.copytree(path, copy)
+        self.journal(copy).write_bytes(content)
+        backend = self.opened(path=copy, sync="never")
+        (items, _), *found = backend.read([counts(), *(get(b"%d" % place) for place in (1, 2, 3))],
+                                          NOW)  # fmt: skip
+        there = sum(item is not None for item in found)
+        self.assertEqual([item is not None for item in found],
+                         [place < there for place in range(3)])  # fmt: skip
+        self.assertEqual(self.value(backend, b"key"), b"%d" % there if there else None)
+        self.assertEqual(items, there + 1 if there else 0)
+        # And it works, without giving out a number twice.
+        ((_, item),) = self.do(backend, put(b"next"))
+        self.assertEqual(item.sequence, 2 * there + 1)
+        backend.close()
+        shutil.rmtree(copy)
+        return there
+
+    def test_a_torn_journal_is_replayed_as_far_as_it_is_whole(self) -> None:
+        path, ends = self.batches()
+        content = self.journal(path).read_bytes()
+        for size in range(0, len(content) + 1, 7):
+            there = self.recovered(size, path, content[:size])
+            self.assertEqual(there, sum(end <= size for end in ends), size)
+        self.assertEqual(self.recovered(-1, path, content), 3)
+
+    def test_a_flipped_bit_in_a_journal_is_never_served(self) -> None:
+        path, ends = self.batches()
+        content = self.journal(path).read_bytes()
+        for place in range(0, len(content), 5):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << place % 8
+            there = self.recovered(place, path, bytes(damaged))
+            self.assertTrue(there <= sum(end <= place for end in ends), place)
+
+
+class DamageTests(LMDBCase):
+    """Files that are not as LMDB left them."""
+
+    def test_a_data_file_that_is_not_one_is_refused_in_one_line(self) -> None:
+        self.opened().close()
+        data = self.path / "data.mdb"
+        data.write_bytes(b"\0" * data.stat().st_size)
+        error = self.assertRaises(StartError, LMDBBackend(str(self.path)).open)
+        self.assertIn(str(self.path), str(error))
+        self.assertNotIn("\n", str(error))
+        # And nothing is held: whoever puts the file right can start.
+        data.unlink()
+        self.opened()
+
+    def test_a_damaged_state_brings_back_nothing_that_was_flushed(self) -> None:
+        backend = self.opened()
+        self.do(backend, put(b"key", b"flushed"))
+        self.do(backend, flush())
+        backend.close()
+        for place, bit in itertools.product(range(State.SIZE), range(3)):
+            copy = self.directory / f"copy-{place}-{bit}"
+            shutil.copytree(self.path, copy)
+            with lmdb.open(str(copy), max_dbs=8, lib_version=0) as env:
+                about = env.open_db(b"about")
+                with env.begin(about, write=True) as txn:
+                    state = bytearray(txn.get(b"state") or b"")
+                    state[place] ^= 1 << bit
+                    txn.put(b"state", bytes(state))
+            backend = LMDBBackend(str(copy))
+            try:
+                backend.open()
+            except StartError:
+                continue
+            self.assertIsNone(self.value(backend, b"key"), (place, bit))
+            backend.close()
+            shutil.rmtree(copy)
+
+    def test_a_state_cut_short_is_refused_in_one_line(self) -> None:
+        backend = self.opened()
+        self.do(backend, put(b"key"))
+        backend.close()
+        with lmdb.open(str(self.path), max_dbs=8, lib_version=0) as env:
+            about = env.open_db(b"about")
+            with env.begin(about, write=True) as txn:
+                txn.put(b"state", b"short")
+        self.assertRaises(StartError, LMDBBackend(str(self.path)).open)
+        self.assertRaises(StartError, LMDBBackend(str(self.path)).open)
+
+
+def refuse(*args: object, **kw: object) -> None:
+    """A system call that fails."""
+    raise OSError(5, "Input/output error")
