@@ -16,6 +16,7 @@ from statistics import median
 from typing import Optional
 
 from bench.cells import ALL, CELLS, Results, play, preload
+from bench.cold import Cold, measure
 from bench.load import WrongReply
 from bench.memory import Memory, weigh
 from bench.report import filesystem, machine, render
@@ -24,7 +25,7 @@ from bench.witness import NoTestimony, testify, tool
 
 HERE = Path(__file__).parent
 TOOLS = ["memcached", "redis-server", "memcaslap", "redis-benchmark"]
-EXTRAS = ["witness", "memory"]
+EXTRAS = ["witness", "memory", "cold"]
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -92,10 +93,13 @@ def run(chosen: argparse.Namespace) -> str:
         memory: Optional[Memory] = None
         if "memory" in chosen.only and "mctwist" in chosen.servers:
             memory = weigh(stack.enter_context(running("mctwist", directory / "memory")))
+        gone: Optional[Cold] = None
+        if "cold" in chosen.only and "mctwist" in chosen.servers:
+            gone = measure(directory / "cold", chosen.seconds)
         command = f"python -m bench --rounds {chosen.rounds} --seconds {chosen.seconds:g}"
         if not whole(chosen):
             command += f" --only {','.join(chosen.only)} --servers {','.join(chosen.servers)}"
-        return render(machine(directory), command, cells, results, said, memory)
+        return render(machine(directory), command, cells, results, said, memory, gone)
 
 
 def ask_others(

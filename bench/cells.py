@@ -47,7 +47,7 @@ CELLS = [
     Cell("set32", "set, 32 pipelined", "set", 32, 50, Target("redis", 0.45)),
     Cell("mix32", "9 get : 1 set, 32 pipelined", "mix", 32, 50),
     Cell("set1", "set, 1 connection", "set", 1, 1),
-    Cell("get-threads", "get, store not in memory", "get", 1, 50, None, ("mctwist-threads",)),
+    Cell("get-threads", "get, read in threads", "get", 1, 50, None, ("mctwist-threads",)),
 ]
 
 

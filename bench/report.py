@@ -15,6 +15,8 @@ from statistics import median
 from typing import Optional
 
 from bench.cells import CELLS, Cell, Results
+from bench.cold import ITEMS, Cold
+from bench.cold import VALUE_SIZE as COLD_SIZE
 from bench.memory import Memory
 
 #: Bytes; peak memory is to stay below.
@@ -135,6 +137,15 @@ def weight(memory: Memory) -> str:
     )
 
 
+def chill(cold: Cold) -> str:
+    size = ITEMS * COLD_SIZE / 1e6
+    return (
+        f"{size:,.0f} MB in values of {COLD_SIZE} bytes, its pages dropped from the kernel's cache"
+        f" before each figure, 50 connections: {cold.inline:,.0f} gets a second read in the"
+        f" reactor, {cold.threads:,.0f} in read threads (--inline-reads never)."
+    )
+
+
 def machine(directory: Path) -> str:
     model = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
     facts = {
@@ -173,8 +184,8 @@ PREAMBLE = """\
 50 connections unless the cell says otherwise, 100,000 keys, values of 100 bytes; one server process
 each, all in one run, round by round. Medians; ratios are mctwist's, with least and greatest. Redis
 and mctwist have every set on disk before they answer (appendfsync always, --sync always),
-memcached never. All made by this benchmark's own generator. "Store not in memory" is mctwist with
---inline-reads never: each read goes through the storage thread; compare with get."""
+memcached never. All made by this benchmark's own generator. "Read in threads" is mctwist with
+--inline-reads never; compare with get."""
 
 WITNESSES = """\
 The same servers under other generators, once, after the rounds. memcaslap's sets are all of new
@@ -188,6 +199,7 @@ def render(
     results: Results,
     said: dict[tuple[str, str], tuple[str, float]],
     memory: Optional[Memory],
+    cold: Optional[Cold],
 ) -> str:
     parts = ["# Benchmark: mctwist beside memcached and Redis", f"`{command}`", facts]
     if results:
@@ -200,4 +212,6 @@ def render(
     if memory is not None:
         stored = "A fresh mctwist that stores 100,000 items of 100 bytes and reads them all."
         parts += ["## Memory", f"{stored} {weight(memory)}"]
+    if cold is not None:
+        parts += ["## A store that is not in memory", chill(cold)]
     return "\n\n".join(parts) + "\n"

@@ -72,14 +72,18 @@ def mctwist_threads(port: int, directory: Path) -> list[str]:
     return [*mctwist(port, directory), "--inline-reads", "never"]
 
 
-#: How each is started, and the dialect it is spoken to in.
+def mctwist_inline(port: int, directory: Path) -> list[str]:
+    return [*mctwist(port, directory), "--inline-reads", "always"]
+
+
+#: How each is started.
 COMMANDS: dict[str, Callable[[int, Path], list[str]]] = {
     "memcached": memcached,
     "redis": redis,
     "mctwist": mctwist,
     "mctwist-threads": mctwist_threads,
+    "mctwist-inline": mctwist_inline,
 }
-DIALECTS = {"memcached": "text", "redis": "resp", "mctwist": "text", "mctwist-threads": "text"}
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def running(name: str, directory: Path) -> Iterator[Server]:
 
     :raises NotStarted: with the end of what the server had to say.
     """
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -102,7 +106,7 @@ def running(name: str, directory: Path) -> Iterator[Server]:
         if not listens(port, process):
             said = (directory / "log").read_text(errors="replace")[-1000:]
             raise NotStarted(f"{name} does not listen; it said:\n{said}")
-        yield Server(name, DIALECTS[name], port, process.pid)
+        yield Server(name, "resp" if name == "redis" else "text", port, process.pid)
     finally:
         process.terminate()
         try:
