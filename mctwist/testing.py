@@ -112,6 +112,21 @@ class ManualReactor(Clock):
     def callFromThread(self, f: Callable[..., Any], *args: Any, **kw: Any) -> None:
         f(*args, **kw)
 
+    def turn(self) -> int:
+        """
+        Run what is due now, and nothing that it puts off: one turn of a reactor.
+
+        :return: how many calls that were.
+        """
+        now = self.seconds()
+        due = [call for call in self.calls if call.getTime() <= now]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+        return len(due)
+
 
 def unspoken(stats: Any, key: bytes, result: Any) -> bytes:
     """A render that spells nothing, for steps whose results are looked at as they are."""
@@ -158,25 +173,25 @@ class Trouble(Exception):
 
 def fail(transaction: ITransaction, key: bytes) -> None:
     """An operation that raises."""
-    raise Trouble(key)
+    raise Trouble(repr(key))
 
 
 def put_and_fail(transaction: ITransaction, key: bytes) -> None:
     """An operation that stores and then raises."""
     transaction.put(key, b"never", 0, 0)
-    raise Trouble(key)
+    raise Trouble(repr(key))
 
 
 def delete_and_fail(transaction: ITransaction, key: bytes) -> None:
     """An operation that deletes and then raises."""
     transaction.delete(key)
-    raise Trouble(key)
+    raise Trouble(repr(key))
 
 
 def flush_and_fail(transaction: ITransaction, key: bytes, deadline: int) -> None:
     """An operation that flushes and then raises."""
     transaction.flush(deadline)
-    raise Trouble(key)
+    raise Trouble(repr(key))
 
 
 def put_marked(transaction: ITransaction, key: bytes, marks: int, cas: Optional[int]) -> Item:

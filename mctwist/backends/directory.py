@@ -107,6 +107,8 @@ class DirectoryBackend:
             self._items.mkdir(exist_ok=True)
             self._incoming.mkdir(exist_ok=True)
             self._recover()
+            if self._folder.new:
+                self._folder.made()
         except (OSError, StorageError, DamagedRecord) as fault:
             self._folder.release()
             raise StartError(f"cannot open the store {self._root}: {fault}") from None

@@ -6,7 +6,8 @@ Three small files beside the data:
 - `lock` is held with flock for as long as the store is open, and carries the holder's process
   id. This is the guard against a second server; a pid file is not.
 - `mctwist` names the kind of store and the version of its format. A directory that holds
-  something else is not ours, and nothing in it is touched.
+  something else is not ours, and nothing in it is touched. While a store is being made it says
+  `new` as well: found so, the making was cut short, and is begun again.
 - `unsynced` exists while the store is open with `--sync never`, and carries the boot id of the
   machine. Found at open with another boot id, it says that the machine went down with writes in
   its cache: the store is set aside whole, and the server starts empty.
@@ -31,11 +32,13 @@ class Folder:
     """
     The directory at `path`, for a store of `kind` in format `version`.
 
+    :ivar new: the store is still to be made; whoever makes it calls `made` when it is synced.
     :ivar set_aside: where an untrusted store was moved by `take`; None: nothing was.
     """
 
     def __init__(self, path: str, kind: str, version: int, boot_id: Path = _BOOT_ID) -> None:
         self.path = Path(path).absolute()
+        self.new = False
         self.set_aside: Optional[Path] = None
         self._kind = kind
         self._version = version
@@ -57,8 +60,9 @@ class Folder:
             self._hold()
             if self._went_down():
                 self._move_aside()
-            if not (self.path / _IDENTITY).exists():
-                self._write(_IDENTITY, f"{self._kind} {self._version}\n")
+            self.new = self._identity() in (None, self._name(new=True))
+            if self.new:
+                self._write(_IDENTITY, self._name(new=True))
             if unsynced:
                 self._write(_UNSYNCED, self._this_boot())
             elif (self.path / _UNSYNCED).exists():
@@ -74,6 +78,12 @@ class Folder:
         except StartError:
             self.release()
             raise
+
+    def made(self) -> None:
+        """What makes up a new store is there, and synced."""
+        self.sync()
+        self._write(_IDENTITY, self._name(new=False))
+        self.new = False
 
     def leave(self) -> None:
         """The store has been closed whole and synced: trust it next time."""
@@ -109,7 +119,7 @@ class Folder:
             raise StartError(
                 f"{self.path} is not empty and is not a mctwist store: name another directory"
             )
-        kind, _, version = (self.path / _IDENTITY).read_text().strip().partition(" ")
+        kind, version, *_ = ((self._identity() or "") + " ? ?").split()
         if kind != self._kind:
             raise StartError(f"{self.path} is a {kind} store: use --storage {kind}:{self.path}")
         if version != str(self._version):
@@ -117,6 +127,15 @@ class Folder:
                 f"{self.path} has format {version}, and this mctwist knows {self._version}: "
                 "use the mctwist that wrote it"
             )
+
+    def _identity(self) -> Optional[str]:
+        try:
+            return (self.path / _IDENTITY).read_text()
+        except FileNotFoundError:
+            return None
+
+    def _name(self, new: bool) -> str:
+        return f"{self._kind} {self._version}{' new' if new else ''}\n"
 
     def _hold(self) -> None:
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -113,7 +113,14 @@ class LMDBBackend:
         self.damaged = 0
         self._folder.take(unsynced=self._sync == "never")
         try:
+            if self._folder.new:
+                for path in (*journals(self._folder.path), *self._folder.path.glob("*.mdb")):
+                    path.unlink()
             self._open_environment()
+            if self._folder.new:
+                assert self._env is not None
+                self._env.sync(True)
+                self._folder.made()
             self._replay()
             self._begin_journal()
         except (lmdb.Error, OSError, StorageError, DamagedRecord) as fault:
