@@ -141,6 +141,9 @@ class IBackend(Interface):
 class IStorage(Interface):
     """The store as the reactor sees it."""
 
+    def now() -> int:
+        """The store's time: milliseconds since the epoch, never less than it was before."""
+
     def read(steps: Steps) -> Optional[Results]:
         """
         The results of an instalment of `steps`, at once; None where that is not allowed, or

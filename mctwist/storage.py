@@ -61,6 +61,7 @@ class StorageService(Service):
         memory; "always"; "never". Only "never" has a say over a backend whose reads block.
     :param pool: one thread; :param read_pool: some; :param maintenance_pool: one. Given by
         tests, which run them when told.
+    :param memory: bytes of the machine's; :param seconds: the clock, since the epoch.
     """
 
     log = Logger()
@@ -74,9 +75,11 @@ class StorageService(Service):
         read_pool: Optional[ThreadPool] = None,
         maintenance_pool: Optional[ThreadPool] = None,
         memory: Optional[int] = None,
+        seconds: Optional[Callable[[], float]] = None,
     ) -> None:
         self._backend = backend
         self._reactor = reactor
+        self._seconds = seconds or reactor.seconds
         self._inline_reads = inline_reads
         self._pool = pool or ThreadPool(1, 1, "mctwist storage")
         self._read_pool = read_pool or ThreadPool(0, READERS, "mctwist reads")
@@ -90,6 +93,7 @@ class StorageService(Service):
         self._inline = False
         self._now = 0
         self._damaged = 0
+        self._reported: Optional[Exception] = None
         self._logged: dict[str, float] = {}
         self._idle: Optional[Deferred[None]] = None
         self._switch_interval = sys.getswitchinterval()
@@ -145,7 +149,7 @@ class StorageService(Service):
         if not self._inline:
             return None
         try:
-            return self._backend.read(steps, self._time())
+            return self._backend.read(steps, self.now())
         except NeedsWrite:
             return None
         except Exception:
@@ -180,7 +184,7 @@ class StorageService(Service):
                 break
         batch, self._queue = self._queue[:count], self._queue[count:]
         lists = [steps for steps, _ in batch]
-        done = self._defer(self._pool, self._backend.perform, lists, self._time())
+        done = self._defer(self._pool, self._backend.perform, lists, self.now())
         done.addErrback(_as_results, lists)
         done.addCallback(self._answer, batch)
 
@@ -225,15 +229,18 @@ class StorageService(Service):
 
     def _have_maintained(self, _: None) -> None:
         self._maintaining = False
+        self._maintain()
         self._settle()
 
     def _submit_reads(self, steps: Steps, answer: "Deferred[Results]") -> None:
         self._reading += 1
-        done = self._defer(self._read_pool, self._backend.read, steps, self._time())
+        done = self._defer(self._read_pool, self._backend.read, steps, self.now())
         done.addBoth(self._have_read, steps, answer)
 
     def _have_read(self, results: Any, steps: Steps, answer: "Deferred[Results]") -> None:
         self._reading -= 1
+        if self._backend.damaged != self._damaged:
+            self._report_damage()
         if isinstance(results, Failure):
             # It wants to write, or a step has failed and the batch will tell which.
             self._enqueue(steps, answer)
@@ -244,9 +251,8 @@ class StorageService(Service):
     def _defer(self, pool: ThreadPool, f: Callable[..., Any], *args: Any) -> "Deferred[Any]":
         return deferToThreadPool(self._reactor, pool, f, *args)
 
-    def _time(self) -> int:
-        """Now, in milliseconds since the epoch; it never goes back while the server runs."""
-        self._now = max(self._now, int(self._reactor.seconds() * 1000))
+    def now(self) -> int:
+        self._now = max(self._now, int(self._seconds() * 1000))
         return self._now
 
     def _choose(self) -> None:
@@ -278,8 +284,9 @@ class StorageService(Service):
 
     def _report_faults(self, results: Results) -> None:
         for result in results:
-            if not isinstance(result, Exception):
+            if not isinstance(result, Exception) or result is self._reported:
                 continue
+            self._reported = result  # a batch that fails as a whole has it for each step
             if not isinstance(result, StorageError):
                 self.log.failure("an operation failed", Failure(result))
             elif self._may_log(type(result).__name__):
@@ -305,8 +312,4 @@ class StorageService(Service):
 
 def _as_results(failure: Failure, lists: Sequence[Steps]) -> list[Results]:
     """A batch that failed as a whole, as the results of each of its steps."""
-    fault = failure.value
-    if not isinstance(fault, StorageError):
-        fault = StorageError(failure.getErrorMessage())
-        fault.__cause__ = failure.value
-    return [[fault] * len(steps) for steps in lists]
+    return [[failure.value] * len(steps) for steps in lists]

@@ -7,6 +7,7 @@ twistd forks after `makeService`.
 
 import ipaddress
 import os
+import time
 from typing import Any, Callable, Optional
 
 from twisted.application.service import IService
@@ -84,7 +85,9 @@ def make_service(options: Options) -> IService:
 
 def _make_service(options: Options, reactor: Any) -> IService:
     stats = Stats(reactor.seconds)
-    storage = StorageService(_backend(options), reactor, options["inline-reads"])
+    storage = StorageService(
+        _backend(options), reactor, options["inline-reads"], seconds=steady_clock()
+    )
     connections = Connections(options["conn-limit"], stats, reactor)
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = TextSettings(
@@ -118,6 +121,12 @@ def _make_service(options: Options, reactor: Any) -> IService:
         warnings=warnings,
         observer=_observer(options, verbosity),
     )
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since the epoch, counted on from now: setting the machine's clock changes nothing."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
 
 
 def _backend(options: Options) -> IBackend:

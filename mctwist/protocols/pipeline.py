@@ -22,10 +22,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mctwist.interfaces import IStorage, Results, Step
+from mctwist.operations import constant
 from mctwist.stats import Stats
 
-#: Input bytes whose steps may wait before no more is read.
-MOST_WAITING = 256 * 1024
+#: Input bytes whose steps may be unanswered before no more is read.
+MOST_WAITING = 32 * 1024
 
 #: Seconds that a connection which is being closed may go without reading what it is owed.
 CLOSE_TIMEOUT = 30.0
@@ -34,14 +35,16 @@ CLOSE_TIMEOUT = 30.0
 # went out by them would be in clear.
 _DIRECT = (tcp.Server, unix.Server)
 
-Spell = Callable[[Step, Exception], bytes]
+#: What a dialect answers for a step that has failed; None: its command goes on, and what there is
+#: to say is said at the end of it.
+Spell = Callable[[Step, Exception], Optional[bytes]]
 
 
 @implementer(IPushProducer)
 class Pipeline:
     """
     :param transport: of the connection; the pipeline registers as its producer.
-    :param spell: what the dialect answers for a step that ended in an exception.
+    :param spell: how the dialect says that a step has failed.
     :param reactor: IReactorTime.
     """
 
@@ -57,9 +60,10 @@ class Pipeline:
         self._reactor = reactor
         self._send = transport.socket.send if type(transport) in _DIRECT else None
         self._waiting: list[Step] = []
-        self._size = 0  # of the input whose steps wait
+        self._size = 0  # of the input whose steps are still to be answered
         self._reads_only = True
         self._busy = False  # an instalment is under way, or its turn has been put off
+        self._fault: Optional[Exception] = None  # of the command whose answer is under way
         self._choked = False  # the peer does not read
         self._held = False  # we do not read
         self._closing = False
@@ -74,19 +78,13 @@ class Pipeline:
         :param reads_only: none of them writes.
         :param size: the bytes of input they came from.
         """
-        if self._waiting:
-            self._waiting += steps
-            self._reads_only = self._reads_only and reads_only
-            self._size += size
-        else:
-            self._waiting = steps
-            self._reads_only = reads_only
-            self._size = size
+        self._waiting += steps
+        self._reads_only = self._reads_only and reads_only
+        self._size += size
         if not self._busy and not self._choked:
             self._turn()
-        elif self._size > MOST_WAITING and not self._held:
-            self._held = True
-            self._transport.pauseProducing()
+        else:
+            self._hold()
 
     def close(self) -> None:
         """Close the connection when every answer it is owed has been written."""
@@ -123,33 +121,39 @@ class Pipeline:
     def _turn(self) -> None:
         """Run an instalment of what waits."""
         self._busy = False
-        steps, self._waiting, self._size = self._waiting, [], 0
+        steps, self._waiting = self._waiting, []
         if not steps:
             return
-        if self._reads_only:
+        reads_only, self._reads_only = self._reads_only, True
+        if reads_only:
             results = self._storage.read(steps)
             if results is not None:
-                self._answer(results, steps)
+                self._answer(results, steps, True)
                 return
         self._busy = True
-        self._storage.submit(steps, self._reads_only).addCallback(self._answer, steps)
+        done = self._storage.submit(steps, reads_only)
+        done.addCallback(self._answer, steps, reads_only)
 
-    def _answer(self, results: Results, steps: list[Step]) -> None:
+    def _answer(self, results: Results, steps: list[Step], reads_only: bool) -> None:
         self._busy = False
         if self._lost:
             return
         stats, answers = self._stats, []
         for step, result in zip(steps, results):
+            if self._fault is not None or isinstance(result, Exception):
+                answers.append(self._explain(step, result))
+                continue
             try:
                 answers.append(step[3](stats, step[1], result))
             except Exception as fault:
-                if not isinstance(result, Exception):
-                    self.log.failure("an answer could not be rendered")
-                    result = fault
-                answers.append(self._spell(step, result))
+                self.log.failure("an answer could not be rendered")
+                answers.append(self._explain(step, fault))
         self._write(b"".join(answers))
+        self._size -= self._size * len(results) // (len(steps) + len(self._waiting))
         if len(results) < len(steps):
             self._waiting[:0] = steps[len(results) :]
+            self._reads_only = self._reads_only and reads_only
+            self._hold()
         if self._waiting and not self._choked:
             # The next instalment in the next round: others have their turn between.
             self._busy = True
@@ -158,6 +162,18 @@ class Pipeline:
             self._release()
         if self._closing:
             self._finish()
+
+    def _explain(self, step: Step, result: Any) -> bytes:
+        """The answer of a step that has failed, or of one whose command has failed before it."""
+        if step[0] is constant:
+            return step[3](self._stats, step[1], step[2][0])
+        if self._fault is None:
+            self._fault = result
+        answer = self._spell(step, self._fault)
+        if answer is None:
+            return b""
+        self._fault = None
+        return answer
 
     def _turn_unless_choked(self) -> None:
         self._busy = False
@@ -183,6 +199,12 @@ class Pipeline:
             if sent:
                 data = data[sent:]
         transport.write(data)
+
+    def _hold(self) -> None:
+        """Read no more while too much waits."""
+        if self._size > MOST_WAITING and not self._held:
+            self._held = True
+            self._transport.pauseProducing()
 
     def _release(self) -> None:
         if self._held and not self._choked and self._size <= MOST_WAITING:

@@ -232,6 +232,9 @@ SILENT: dict[Render, Render] = {
     )
 }
 
+#: Answers behind which another of the same command follows.
+UNFINISHED = frozenset({value, value_and_cas, touched_value, touched_value_and_cas})
+
 _SILENT_FORMS = frozenset(SILENT.values())
 
 

@@ -236,7 +236,7 @@ class TextProtocol(LineReceiver):
                 if len(words) < fewest:
                     raise BAD_FORMAT
                 quiet = words[-1] == b"noreply"
-                self._write(parse(words, self._now), quiet)
+                self._write(parse(words, self._storage.now), quiet)
             elif verb in _COMMANDS:
                 _COMMANDS[verb](self, words)
             else:
@@ -254,7 +254,7 @@ class TextProtocol(LineReceiver):
         upload = None
         try:
             limit = self._settings.max_item_size
-            upload = classic.upload(words, length, quiet, self._now, limit)
+            upload = classic.upload(words, length, quiet, self._storage.now, limit)
         except ClientError as error:
             self._say(error.wire, quiet)
         except TooLarge as error:
@@ -296,7 +296,7 @@ class TextProtocol(LineReceiver):
         self._steps += classic.get(words, render, last)
 
     def _get_and_touch(self, words: list[bytes], render: Render, last: Render) -> None:
-        self._steps += classic.get_and_touch(words, self._now, render, last)
+        self._steps += classic.get_and_touch(words, self._storage.now, render, last)
         self._reads_only = False
 
     def _show_stats(self, words: list[bytes]) -> None:
@@ -315,7 +315,7 @@ class TextProtocol(LineReceiver):
         if not self._settings.flush_enabled:
             self._stats.flush_commands += 1
             raise ClientError(b"flush_all not allowed")
-        self._write(classic.flush_all(words, quiet, self._now), quiet)
+        self._write(classic.flush_all(words, quiet, self._storage.now), quiet)
 
     def _verbosity(self, words: list[bytes], quiet: bool) -> None:
         if len(words) < 2:
@@ -340,10 +340,9 @@ class TextProtocol(LineReceiver):
         else:
             self._say(replies.ERROR, quiet)
 
-    def _now(self) -> int:
-        return int(self._reactor.seconds() * 1000)
-
-    def _spell(self, step: Step, fault: Exception) -> bytes:
+    def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
+        if step[3] in replies.UNFINISHED:
+            return None
         answer = replies.fault(self._stats, fault)
         return b"" if replies.is_silent(step[3]) else answer
 
