@@ -182,6 +182,13 @@ def put_and_fail(transaction: ITransaction, key: bytes) -> None:
     raise Trouble(repr(key))
 
 
+def put_twice_and_fail(transaction: ITransaction, key: bytes) -> None:
+    """An operation that stores twice and then raises."""
+    transaction.put(key, b"never", 0, 0)
+    transaction.put(key, b"nor this", 0, 0)
+    raise Trouble(repr(key))
+
+
 def delete_and_fail(transaction: ITransaction, key: bytes) -> None:
     """An operation that deletes and then raises."""
     transaction.delete(key)
@@ -450,7 +457,7 @@ class BackendContract(_Case):
         self.assertEqual([self.value(key) for key in (b"a", b"b", b"c", b"key")], expected)
 
     def test_a_step_that_writes_and_fails_leaves_no_trace(self) -> None:
-        for operation in (put_and_fail, delete_and_fail):
+        for operation in (put_and_fail, put_twice_and_fail, delete_and_fail):
             self.do(put(b"key", b"before", 7))
             items = self.counted()
             before, after, absent = self.do(

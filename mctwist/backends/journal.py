@@ -82,6 +82,11 @@ class Journal:
             os.fdatasync(self._file)
             self._synced = True
 
+    def restart(self) -> None:
+        """Forget what has been appended: it is durable elsewhere."""
+        os.ftruncate(self._file, 0)
+        self.size = 0
+
     def close(self) -> None:
         """Give up the file; what it holds stays."""
         os.close(self._file)
@@ -121,7 +126,7 @@ def replay(path: Path, state_size: int) -> "Iterator[tuple[bytes, list[Entry]]]"
             if len(header) < _FRAME.size:
                 return
             length, checksum = _FRAME.unpack(header)
-            if length > os.fstat(file.fileno()).st_size:
+            if not state_size <= length <= os.fstat(file.fileno()).st_size:
                 return
             body = file.read(length)
             if len(body) < length or crc32(body) != checksum:

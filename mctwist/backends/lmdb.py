@@ -104,7 +104,9 @@ class LMDBBackend:
         self._frozen_state = b""
         self._old: list[Path] = []  # the journals of what is frozen
         self._taken = 0  # bytes of LMDB's pages
-        self._stuck: Optional[StorageError] = None  # why the last checkpoint failed
+        self._stuck: Optional[StorageError] = None  # why the last checkpoint failed, ...
+        self._stuck_size = 0  # ... and how large the store was
+        self._panicked = False  # LMDB wants to be opened anew
         self._faulty = False  # the journal has failed, and must not be appended to
 
     # Opening and closing
@@ -266,6 +268,8 @@ class LMDBBackend:
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         if self._faulty:
             self._mend()
+        if self._panicked:
+            self._reopen()
         if self._stuck is not None:
             self._merge()
         try:
@@ -312,12 +316,31 @@ class LMDBBackend:
                 raise StoreFull(f"the journal is full: {fault}") from fault
             self._turn()
         try:
-            self._journal.append(state, entries)
+            try:
+                self._journal.append(state, entries)
+            except OSError as fault:
+                if not (_finds_no_room(fault) and self._make_room()):
+                    raise
+                self._journal.append(state, entries)
         except OSError as fault:
             if _finds_no_room(fault):
                 raise StoreFull(str(fault)) from fault
             self._faulty = True
             raise StorageError(str(fault)) from fault
+
+    def _make_room(self) -> bool:
+        """Have LMDB take over what the journal holds, and begin that anew in its place."""
+        if self._stuck is not None and self._state.size >= self._stuck_size:
+            # Nothing has been deleted since that was last tried in vain.
+            return False
+        self._merge()
+        try:
+            self.maintain()
+        except StorageError:
+            return False
+        assert self._journal is not None
+        self._journal.restart()
+        return True
 
     def _publish(self, state: State, entries: "list[Entry]") -> None:
         with self._lock:
@@ -376,7 +399,7 @@ class LMDBBackend:
         """
         with self._maintenance:
             recent, frozen = self._layers
-            if recent and self.due:
+            if recent:
                 self._frozen_state = self._state.encode()
                 self._layers = ({}, {**frozen, **recent})
                 self._drop_view()
@@ -386,15 +409,16 @@ class LMDBBackend:
             if not self.due:
                 return
             try:
-                if self._env is None:
-                    self._reopen()
                 self._write(self._layers[1])
                 # In order, and before the next are written: an old journal that was left behind
                 # would be replayed over what is newer.
                 for path in self._old:
                     path.unlink(missing_ok=True)
             except (lmdb.Error, OSError, StorageError) as fault:
-                self._stuck = self._trouble(fault)
+                self._panicked = isinstance(fault, lmdb.PanicError)
+                self._stuck_size = self._state.size
+                kind = StoreFull if _finds_no_room(fault) else StorageError
+                self._stuck = kind(str(fault))
                 raise self._stuck from fault
             self._layers = (self._layers[0], {})
             self._drop_view()
@@ -422,7 +446,8 @@ class LMDBBackend:
 
     def _commit(self, records: _Records) -> None:
         """One transaction of LMDB's, in the order of the keys, which is the order of its pages."""
-        assert self._env is not None
+        if self._env is None:
+            raise StorageError("the store is closed")
         with self._env.begin(self._items, write=True) as txn:
             for key in sorted(records):
                 record = records[key]
@@ -442,35 +467,25 @@ class LMDBBackend:
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return pages * stat["psize"]
 
-    def _trouble(self, fault: Exception) -> StorageError:
-        """What `fault` means; one of LMDB's but a lack of room puts the environment in doubt."""
-        if isinstance(fault, StorageError):
-            return fault
-        if _finds_no_room(fault):
-            return StoreFull(str(fault))
-        if isinstance(fault, lmdb.Error):
-            try:
-                self._reopen()
-            except StorageError as worse:
-                return worse
-        return StorageError(str(fault))
-
     def _reopen(self) -> None:
-        """Close the environment and open it anew; meanwhile reads are errors."""
-        env, self._env = self._env, None
-        self._drop_view()
-        if env is not None:
-            env.close()
-        state = self._state
-        try:
-            self._open_environment()
-        except (lmdb.Error, DamagedRecord) as fault:
-            raise StorageError(f"the store could not be opened again: {fault}") from fault
-        finally:
-            self._state = state
+        """Close LMDB, which has panicked, and open it anew; meanwhile reads are errors."""
+        with self._maintenance:
+            self._drop_view()
+            state, env, self._env = self._state, self._env, None
+            if env is not None:
+                env.close()
+            try:
+                self._open_environment()
+            except (lmdb.Error, DamagedRecord) as fault:
+                raise StorageError(f"the store could not be opened again: {fault}") from fault
+            finally:
+                self._state = state
+            self._panicked = False
 
 
 def _finds_no_room(fault: Exception) -> bool:
     if isinstance(fault, lmdb.Error):
-        return isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError)) or fault.code in _NO_ROOM
+        full = isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError))
+        # EIO is what LMDB makes of a write that was cut short, which is how a full disk begins.
+        return full or fault.code in _NO_ROOM or fault.code == errno.EIO
     return isinstance(fault, OSError) and fault.errno in _NO_ROOM
