@@ -97,7 +97,8 @@ class DirectoryBackend:
         self._journal = self._root / "journal"
         self._state = State()
         self._open = False
-        self._lock = Lock()  # held by what changes the files
+        self._changing = Lock()  # held by what changes the files
+        self._lock = Lock()  # held while a batch appears, and while several keys are read
         self._interrupted = False  # a batch has failed on its way to the files
 
     def open(self) -> None:
@@ -133,11 +134,14 @@ class DirectoryBackend:
         if self._interrupted:
             # The files may show half a batch: it is for the next one to put that right.
             raise StorageError("a batch has been interrupted")
-        return look(Snapshot(self._read, self._state, now), steps)
+        if len(steps) == 1:
+            return look(Snapshot(self._read, self._state, now), steps)
+        with self._lock:
+            return look(Snapshot(self._read, self._state, now), steps)
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         self._check_open()
-        with self._lock:
+        with self._changing:
             try:
                 return self._attempt(lists, now)
             except StoreFull:
@@ -148,7 +152,7 @@ class DirectoryBackend:
         return self._interrupted
 
     def maintain(self) -> None:
-        with self._lock:
+        with self._changing:
             try:
                 self._recover()
             except OSError as fault:
@@ -196,12 +200,13 @@ class DirectoryBackend:
             # Whole or not, it must not be found: the answer will be that nothing has happened.
             self._journal.unlink(missing_ok=True)
             raise
-        self._state = transaction.state
-        try:
-            self._finish(moves, removals, state)
-        except OSError:
-            # The batch has happened. What is missing of it is done before anything else.
-            self._interrupted = True
+        with self._lock:
+            self._state = transaction.state
+            try:
+                self._finish(moves, removals, state)
+            except OSError:
+                # The batch has happened. What is missing of it is done before anything else.
+                self._interrupted = True
 
     def _finish(self, moves: Sequence[str], removals: Sequence[str], state: bytes) -> None:
         for name in moves:

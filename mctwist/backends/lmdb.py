@@ -28,7 +28,7 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import lmdb
 from zope.interface import implementer
@@ -64,6 +64,20 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _Records = dict[bytes, Optional[bytes]]
 
 
+class Frozen(NamedTuple):
+    """
+    What a checkpoint is to write: records, the state of the store with them, and the journals
+    they are from, which it removes.
+    """
+
+    records: _Records
+    state: bytes
+    journals: "list[Path]"
+
+
+_NOTHING = Frozen({}, b"", [])
+
+
 @implementer(IBackend)
 class LMDBBackend:
     """
@@ -95,14 +109,12 @@ class LMDBBackend:
         self._state = State()
         # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
         # has taken hold of both and then begins a transaction misses nothing.
-        self._layers: tuple[_Records, _Records] = ({}, {})
+        self._layers: tuple[_Records, Frozen] = ({}, _NOTHING)
         self._lock = Lock()  # held while a batch is published, and while the view is read
         self._published = 0  # odd while a batch is being published
         self._view: Optional[Snapshot] = None  # kept from one read to the next
         self._view_txn: Optional[lmdb.Transaction[bytes]] = None
         self._maintenance = Lock()  # held by a checkpoint
-        self._frozen_state = b""
-        self._old: list[Path] = []  # the journals of what is frozen
         self._taken = 0  # bytes of LMDB's pages
         self._stuck: Optional[StorageError] = None  # why the last checkpoint failed, ...
         self._stuck_size = 0  # ... and how large the store was
@@ -155,14 +167,13 @@ class LMDBBackend:
 
     def _replay(self) -> None:
         """Bring into LMDB what the journals hold, and remove them."""
-        self._old = journals(self._folder.path)
+        old = journals(self._folder.path)
         records: _Records = {}
-        for path in self._old:
+        for path in old:
             for state, entries in replay(path, State.SIZE):
                 records.update(entries)
                 self._state = State(state)
-        self._frozen_state = self._state.encode()
-        self._layers = ({}, records)
+        self._layers = ({}, Frozen(records, self._state.encode(), old))
         self.maintain()
 
     def close(self) -> None:
@@ -228,7 +239,7 @@ class LMDBBackend:
 
     def _begin(self) -> "tuple[Read, lmdb.Transaction[bytes]]":
         """What reads the store as it is now, and the transaction that must be ended for it."""
-        recent, frozen = self._layers
+        recent, (frozen, _, _) = self._layers
         if self._env is None:
             raise StorageError("the store is closed")
         txn = self._env.begin(self._items)
@@ -368,7 +379,7 @@ class LMDBBackend:
 
     @property
     def due(self) -> bool:
-        return bool(self._layers[1] or self._old)
+        return self._layers[1] is not _NOTHING
 
     def _turn(self) -> None:
         """Freeze what is recent, and begin a new journal; unless there is something frozen."""
@@ -387,9 +398,7 @@ class LMDBBackend:
         self._freeze([journal.path])
 
     def _freeze(self, old: "list[Path]") -> None:
-        self._frozen_state = self._state.encode()
-        self._old = old
-        self._layers = ({}, self._layers[0])
+        self._layers = ({}, Frozen(self._layers[0], self._state.encode(), old))
         self._drop_view()
 
     def _merge(self) -> None:
@@ -400,19 +409,20 @@ class LMDBBackend:
         with self._maintenance:
             recent, frozen = self._layers
             if recent:
-                self._frozen_state = self._state.encode()
-                self._layers = ({}, {**frozen, **recent})
+                records = {**frozen.records, **recent}
+                self._layers = ({}, Frozen(records, self._state.encode(), frozen.journals))
                 self._drop_view()
 
     def maintain(self) -> None:
         with self._maintenance:
-            if not self.due:
+            frozen = self._layers[1]
+            if frozen is _NOTHING:
                 return
             try:
-                self._write(self._layers[1])
+                self._write(frozen)
                 # In order, and before the next are written: an old journal that was left behind
                 # would be replayed over what is newer.
-                for path in self._old:
+                for path in frozen.journals:
                     path.unlink(missing_ok=True)
             except (lmdb.Error, OSError, StorageError) as fault:
                 self._panicked = isinstance(fault, lmdb.PanicError)
@@ -420,10 +430,9 @@ class LMDBBackend:
                 kind = StoreFull if _finds_no_room(fault) else StorageError
                 self._stuck = kind(str(fault))
                 raise self._stuck from fault
-            self._layers = (self._layers[0], {})
+            self._layers = (self._layers[0], _NOTHING)
             self._drop_view()
             self._stuck = None
-            self._old = []
 
     def _settle(self) -> None:
         """Have nothing frozen and nothing recent, in this thread."""
@@ -434,17 +443,18 @@ class LMDBBackend:
             self._freeze([journal.path])
         self.maintain()
 
-    def _write(self, records: _Records) -> None:
+    def _write(self, frozen: Frozen) -> None:
         try:
-            self._commit(records)
+            self._commit(frozen.records, frozen.state)
         except lmdb.Error as fault:
             if not _finds_no_room(fault):
                 raise
             # A page that is given up is used again from the next transaction on.
-            self._commit({key: None for key, record in records.items() if record is None})
-            self._commit(records)
+            removals = {key: None for key, record in frozen.records.items() if record is None}
+            self._commit({**removals}, frozen.state)
+            self._commit(frozen.records, frozen.state)
 
-    def _commit(self, records: _Records) -> None:
+    def _commit(self, records: _Records, state: bytes) -> None:
         """One transaction of LMDB's, in the order of the keys, which is the order of its pages."""
         if self._env is None:
             raise StorageError("the store is closed")
@@ -455,7 +465,7 @@ class LMDBBackend:
                     txn.delete(key)
                 else:
                     txn.put(key, record)
-            txn.put(_STATE, self._frozen_state, db=self._about)
+            txn.put(_STATE, state, db=self._about)
             taken = self._pages(txn)
         self._taken = taken
 
