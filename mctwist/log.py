@@ -55,7 +55,9 @@ class LazyFile:
 
     def write(self, text: str) -> None:
         if self._file is None:
-            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (kept open)
+            self._file = open(  # noqa: SIM115 (kept open)
+                self._path, "a", encoding="utf-8", errors="backslashreplace"
+            )
         self._file.write(text)
 
     def flush(self) -> None:

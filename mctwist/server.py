@@ -12,7 +12,13 @@ from typing import Any, Callable, Optional
 
 from attrs import frozen
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, succeed
+from twisted.internet.defer import (
+    Deferred,
+    DeferredList,
+    inlineCallbacks,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
@@ -179,7 +185,11 @@ class RootService(Service):
             return
         super().stopService()
         ports, self._ports = self._ports, []
-        yield gatherResults([_as_deferred(port.stopListening()) for port in ports])
+        closed = [maybeDeferred(port.stopListening) for port in ports]
+        for port, (success, fault) in zip(ports, (yield DeferredList(closed, consumeErrors=True))):
+            if not success:
+                reason = fault.getErrorMessage()
+                self.log.warn("{port} could not be closed: {reason}", port=port, reason=reason)
         yield self._connections.drain(STOP_TIMEOUT)
         yield self._storage.stopService()
 
@@ -207,10 +217,6 @@ class RootService(Service):
             partial.replace(target)
         except OSError as fault:
             raise StartError(f"cannot write the ports file {path}: {fault.strerror}") from None
-
-
-def _as_deferred(result: Any) -> "Deferred[Any]":
-    return result if isinstance(result, Deferred) else succeed(result)
 
 
 def _reason(fault: Optional[BaseException]) -> str:

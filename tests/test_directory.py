@@ -4,6 +4,7 @@ The backend with a file for each key, in what is its own: names, files, its jour
 What every backend promises is in test_backends.py.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from typing import Optional
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.backends.directory import DirectoryBackend, decode_file, encode_file, name_of
-from mctwist.interfaces import StartError
+from mctwist.interfaces import StartError, StorageError
 from mctwist.item import DamagedRecord, Item
 from mctwist.testing import HARD_KEYS, HARD_VALUES, NOW, counts, delete, get, put
 
@@ -161,12 +162,92 @@ class DirectoryTests(SynchronousTestCase):
             self.assertIn(str(self.path), str(error))
             self.assertNotIn("\n", str(error))
 
+    def test_each_thing_is_on_the_disk_before_the_next_relies_on_it(self) -> None:
+        backend = DirectoryBackend(str(self.path))
+        backend.open()
+        self.addCleanup(backend.close)
+        backend.perform([[put(b"gone")]], NOW)
+        done: list[str] = []
+        fsync, replace, unlink = os.fsync, os.replace, os.unlink
+
+        def name(path: object) -> str:
+            return os.path.relpath(str(path), self.path)
+
+        def note_sync(file: int) -> None:
+            done.append(f"sync {name(os.readlink(f'/proc/self/fd/{file}'))}")
+            fsync(file)
+
+        def note_move(source: object, target: object) -> None:
+            done.append(f"move {name(source)}")
+            replace(str(source), str(target))
+
+        def note_removal(path: object, **more: object) -> None:
+            done.append(f"remove {name(path)}")
+            unlink(str(path))
+
+        self.patch(os, "fsync", note_sync)
+        self.patch(os, "replace", note_move)
+        self.patch(os, "unlink", note_removal)
+        backend.perform([[put(b"a"), put(b"b"), delete(b"gone")]], NOW)
+        stages: list[set[str]] = [
+            {"sync incoming/a", "sync incoming/b"},
+            {"sync incoming"},
+            {"sync journal"},
+            {"sync ."},
+            {"move incoming/a", "move incoming/b", "remove items/gone", "sync state.new",
+             "move state.new"},
+            {"sync items", "sync ."},
+            {"remove journal"},
+        ]  # fmt: skip
+        for stage in stages:
+            self.assertEqual(set(done[: len(stage)]), stage, done)
+            del done[: len(stage)]
+        self.assertEqual(done, [])
+
+    def test_a_reader_never_sees_half_a_batch(self) -> None:
+        backend = self.opened()
+        backend.perform([[put(b"a", b"old"), put(b"b", b"old")]], NOW)
+        backend._lock = Impatient()  # type: ignore[assignment]
+        seen: list[tuple[bytes, bytes]] = []
+
+        def replace(source: Path, target: Path) -> None:
+            # What a read thread may do meanwhile, unless it has to wait.
+            with contextlib.suppress(Wait, StorageError):
+                a, b = backend.read([get(b"a"), get(b"b")], NOW)
+                seen.append((a.value, b.value))
+            os_replace(source, target)
+
+        self.patch(os, "replace", replace)
+        backend.perform([[put(b"a", b"new"), put(b"b", b"new")]], NOW)
+        self.patch(os, "replace", os_replace)
+        for a, b in seen:
+            self.assertEqual(a, b)
+
     def test_a_deleted_key_leaves_no_file(self) -> None:
         backend = self.opened()
         backend.perform([[put(b"a"), put(b"/" * 250)]], NOW)
         self.assertEqual(len(list((self.path / "items").iterdir())), 2)
         backend.perform([[delete(b"a"), delete(b"/" * 250)]], NOW)
         self.assertEqual(list((self.path / "items").iterdir()), [])
+
+
+class Wait(Exception):
+    """Another thread would have to wait here."""
+
+
+class Impatient:
+    """A lock that says so where a thread would have to wait."""
+
+    def __init__(self) -> None:
+        self._held = False
+
+    def __enter__(self) -> None:
+        if self._held:
+            raise Wait
+        self._held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
 
 
 os_replace = os.replace

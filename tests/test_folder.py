@@ -1,5 +1,7 @@
 """The directory of a store: who may have it, and when what is in it can be trusted."""
 
+import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -56,12 +58,18 @@ class FolderTests(SynchronousTestCase):
         first.leave()
         self.taken()
 
+    def test_the_lock_names_its_holder_and_nobody_else(self) -> None:
+        self.taken().release()
+        (self.path / "lock").write_text("12345678901\n")
+        self.taken()
+        self.assertEqual((self.path / "lock").read_text(), f"{os.getpid()}\n")
+
     def test_what_a_kill_leaves_can_be_taken(self) -> None:
         self.taken().release()
         self.taken()
 
     def test_what_lies_in_it_decides_whether_it_is_ours(self) -> None:
-        cases: "list[tuple[str, str, str]]" = [
+        cases: list[tuple[str, str, str]] = [
             ("notes.txt", "anything", "not a mctwist store"),
             (".hidden", "", "not a mctwist store"),
             ("mctwist", "directory 1\n", "--storage directory:"),
@@ -84,11 +92,8 @@ class FolderTests(SynchronousTestCase):
                     folder = self.taken(unsynced)
                     (self.path / "data").write_text("kept")
                     folder.release()
-                with NoRoom():
-                    try:
-                        self.taken(unsynced).release()
-                    except StartError:
-                        pass
+                with NoRoom(), contextlib.suppress(StartError):
+                    self.taken(unsynced).release()
                 folder = self.taken(unsynced)
                 self.assertIsNone(folder.set_aside)
                 self.assertEqual((self.path / "data").exists(), before)
@@ -164,7 +169,7 @@ class NoRoom:
 
     def __enter__(self) -> None:
         def open_only(path: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
-            file = open(path, mode, *rest, **more)
+            file = open(path, mode, *rest, **more)  # noqa: SIM115  # closed below, or by who asked
             if "r" in mode:
                 return file
             file.close()

@@ -102,7 +102,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual([entries for _, entries in self.replayed()], BATCHES[:1])
 
     def test_each_mode_syncs_when_it_says(self) -> None:
-        synced: "list[int]" = []
+        synced: list[int] = []
         self.patch(os, "fdatasync", synced.append)
         for sync, expected in (("always", [1, 2, 3]), ("relaxed", [0, 1, 2]), ("never", [0, 0, 0])):
             journal, counted = self.journal(sync), []
@@ -120,7 +120,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(len(self.replayed()), 1)
 
     def test_its_name_is_durable_before_anything_is_in_it(self) -> None:
-        synced: "list[Optional[str]]" = []
+        synced: list[Optional[str]] = []
         fsync = os.fsync
 
         def note(file: int) -> None:
@@ -132,7 +132,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(synced, [str(self.directory)])
 
     def test_journals_are_in_the_order_in_which_they_were_begun(self) -> None:
-        names: "list[Any]" = []
+        names: list[Any] = []
         for _ in range(12):
             names.append(next_journal(self.directory))
             names[-1].touch()

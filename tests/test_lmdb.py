@@ -4,11 +4,13 @@ The default store in what is its own: its limit, its checkpoints, what its files
 What every backend promises is in test_backends.py.
 """
 
+import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import lmdb
 from twisted.trial.unittest import SynchronousTestCase
@@ -154,34 +156,58 @@ class CheckpointTests(LMDBCase):
     """What is on its way from the journal to the tables."""
 
     def test_a_checkpoint_that_ends_while_a_batch_begins_hides_nothing_from_it(self) -> None:
-        backend = self.opened(checkpoint=0)
-        backend.perform([[put(b"key", b"1")]], NOW)
-        self.assertTrue(backend.due)
-        begin = backend._begin
+        for first in (True, False):
+            backend = self.opened(checkpoint=0)
+            backend.perform([[put(b"key", b"1")]], NOW)
+            self.assertTrue(backend.due)
+            backend._env = cast(lmdb.Environment, Overtaken(backend, first))
+            ((result,),) = backend.perform([[step(operations.increment, b"key", 1)]], NOW)
+            self.assertEqual(result[0], operations.STORED)
+            backend.close()
+            shutil.rmtree(self.path)
 
-        def begin_and_be_overtaken() -> "lmdb.Transaction[bytes]":
-            # What the thread of the checkpoint may do as soon as the snapshot has been taken.
-            txn = begin()
-            backend._begin = begin  # type: ignore[method-assign]
-            backend.maintain()
-            return txn
-
-        backend._begin = begin_and_be_overtaken  # type: ignore[method-assign]
-        ((result,),) = backend.perform([[step(operations.increment, b"key", 1)]], NOW)
-        self.assertEqual(result[0], operations.STORED)
+    def test_a_checkpoint_that_begins_while_it_is_prepared_loses_nothing(self) -> None:
+        for moment in itertools.count():
+            path = self.directory / f"store-{moment}"
+            backend = Hurried(str(path), checkpoint=0)
+            backend.open()
+            self.addCleanup(backend.close)
+            backend.moment = moment
+            for number in range(3):
+                backend.perform([[put(b"%d" % number)]], NOW)
+            if backend.moment >= 0:
+                break
+            copy = self.directory / f"killed-{moment}"
+            shutil.copytree(path, copy)
+            for store in (backend, self.opened(path=copy)):
+                for number in range(3):
+                    self.assertIsNotNone(self.value(store, b"%d" % number), (moment, number))
+        self.assertTrue(moment > 0)
 
     def test_a_reader_never_sees_half_a_batch(self) -> None:
-        backend = self.opened()
-        self.do(backend, put(b"a", b"old"), put(b"b", b"old"))
+        for others in (False, True):
+            backend = self.opened()
+            self.do(backend, put(b"a", b"old"), put(b"b", b"old"))
+            if others:
+                # Another reader is at it, which ends as soon as this one has begun.
+                self.assertTrue(backend._lock.acquire(False))
 
-        def be_overtaken(transaction: object, key: bytes) -> None:
-            # What the storage thread may do between two steps of a reader, if nothing holds it.
-            if backend._lock.acquire(False):
-                backend._lock.release()
-                backend.perform([[put(b"a", b"new"), put(b"b", b"new")]], NOW)
+            def be_overtaken(
+                transaction: object, key: bytes, backend: LMDBBackend, held: "list[bool]"
+            ) -> None:
+                # What the storage thread may do between two steps of a reader, if it may.
+                if held.pop():
+                    backend._lock.release()
+                if backend._lock.acquire(False):
+                    backend._lock.release()
+                    backend.perform([[put(b"a", b"new"), put(b"b", b"new")]], NOW)
+                held.append(False)
 
-        a, _, b = backend.read([get(b"a"), step(be_overtaken, b""), get(b"b")], NOW)
-        self.assertEqual((a.value, b.value), (b"old", b"old"))
+            overtake = step(be_overtaken, b"", backend, [others])
+            a, _, b = backend.read([get(b"a"), overtake, get(b"b")], NOW)
+            self.assertEqual(a.value, b.value)
+            backend.close()
+            shutil.rmtree(self.path)
 
     def test_a_reader_sees_the_batches_that_came_since_it_last_read(self) -> None:
         backend = self.opened(checkpoint=200)
@@ -197,10 +223,8 @@ class CheckpointTests(LMDBCase):
         backend = self.opened(checkpoint=0)
         backend.perform([[put(b"key", b"1")]], NOW)
         self.patch(Path, "unlink", refuse)
-        try:
+        with contextlib.suppress(StorageError):
             backend.maintain()
-        except StorageError:
-            pass
         self.assertTrue(backend.due)
 
     def test_the_place_is_given_back_even_if_the_environment_is_gone(self) -> None:
@@ -213,6 +237,64 @@ class CheckpointTests(LMDBCase):
         backend._env = None
         backend.close()
         self.assertEqual(self.value(self.opened(), b"key"), b"value")
+
+    def test_a_journal_that_could_not_be_synced_is_not_relied_on_again(self) -> None:
+        for sync in ("always", "relaxed"):
+            backend = self.opened(sync=sync)
+            backend.perform([[put(b"a", b"acknowledged")]], NOW)
+            self.patch(os, "fdatasync", refuse)
+            self.assertRaises(StorageError, backend.perform, [[put(b"b")]], NOW)
+            self.patch(os, "fdatasync", os_fdatasync)
+            (suspect,) = self.path.glob("journal-*")
+            backend.perform([[put(b"c")]], NOW)
+            self.assertNotIn(suspect, set(self.path.glob("journal-*")))
+            self.assertEqual(
+                [self.value(backend, key) for key in (b"a", b"b", b"c")],
+                [b"acknowledged", None, b"value"],
+            )
+            backend.close()
+            shutil.rmtree(self.path)
+
+
+class Overtaken:
+    """An LMDB environment in which a checkpoint ends just before, or after, a reader begins."""
+
+    def __init__(self, backend: LMDBBackend, first: bool) -> None:
+        self._backend: Optional[LMDBBackend] = backend
+        self._first = first
+        self._env = backend._env
+
+    def begin(self, *args: Any, **options: Any) -> Any:
+        assert self._env is not None
+        backend, self._backend = self._backend, None
+        if backend is not None and self._first:
+            backend.maintain()
+        txn = self._env.begin(*args, **options)
+        if backend is not None and not self._first:
+            backend.maintain()
+        return txn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+
+class Hurried(LMDBBackend):
+    """
+    A store whose checkpoint begins as soon as it is due, if nothing holds it up.
+
+    :ivar moment: after so many changes of what it is due by; below 0: it has begun.
+    """
+
+    moment = -1
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if self.__dict__.get("moment", -1) < 0 or name == "moment":
+            return
+        if self.due and not (self._maintenance.locked() or self._lock.locked()):
+            self.moment -= 1
+            if self.moment < 0:
+                self.maintain()
 
 
 class JournalDamageTests(LMDBCase):
@@ -319,6 +401,9 @@ class DamageTests(LMDBCase):
                 txn.put(b"state", b"short")
         self.assertRaises(StartError, LMDBBackend(str(self.path)).open)
         self.assertRaises(StartError, LMDBBackend(str(self.path)).open)
+
+
+os_fdatasync = os.fdatasync
 
 
 def refuse(*args: object, **kw: object) -> None:

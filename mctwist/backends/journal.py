@@ -107,10 +107,10 @@ def journals(directory: Path) -> "list[Path]":
     return sorted(directory.glob(f"{_PREFIX}*"))
 
 
-def next_journal(directory: Path) -> Path:
-    """The path of the journal after all that are in `directory`."""
-    present = journals(directory)
-    number = int(present[-1].name[len(_PREFIX) :]) + 1 if present else 1
+def next_journal(directory: Path, last: "Path | None") -> Path:
+    """The path of the journal after all that are in `directory`, and after `last`."""
+    present = [*journals(directory), *([last] if last else [])]
+    number = max((int(path.name[len(_PREFIX) :]) for path in present), default=0) + 1
     return directory / f"{_PREFIX}{number:010d}"
 
 

@@ -106,6 +106,7 @@ class LMDBBackend:
         self._open = False
         self._env: Optional[lmdb.Environment] = None
         self._journal: Optional[Journal] = None
+        self._last_journal: Optional[Path] = None
         self._state = State()
         # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
         # has taken hold of both and then begins a transaction misses nothing.
@@ -373,7 +374,9 @@ class LMDBBackend:
         self._faulty = False
 
     def _begin_journal(self) -> None:
-        self._journal = Journal(next_journal(self._folder.path), self._sync)
+        path = next_journal(self._folder.path, self._last_journal)
+        self._journal = Journal(path, self._sync)
+        self._last_journal = path
 
     # Checkpoints
 

@@ -1,0 +1,175 @@
+"""
+The import rule: who may know of whom. It is read from the files, and nothing is imported for it.
+
+    tap -> everything . server, log, options -> interfaces, stats . protocols -> operations, item,
+    interfaces, stats . storage -> interfaces . backends -> item, interfaces . operations -> item,
+    interfaces . interfaces -> item . item -> nothing
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "mctwist"
+
+#: What of mctwist each part may import. A part is a package or a module; its own is free to it.
+MAY = {
+    "": set(),  # mctwist/__init__.py
+    "item": set(),
+    "interfaces": {"item"},
+    "operations": {"interfaces", "item"},
+    "stats": {""},
+    "backends": {"interfaces", "item"},
+    "storage": {"interfaces", "operations"},
+    "protocols": {"interfaces", "item", "operations", "stats"},
+    "server": {"interfaces", "stats"},
+    "log": set(),
+    "options": {"log", "stats"},
+    "testing": {"interfaces", "item", "operations"},
+}  # type: dict[str, set[str]]
+
+#: What each part may import of others' packages, besides the standard library.
+OUTSIDE = {
+    "": set(),
+    "item": set(),
+    "interfaces": {"zope.interface"},
+    "operations": set(),
+    "stats": set(),
+    "backends": {"zope.interface"},
+    "backends.lmdb": {"zope.interface", "lmdb"},
+    "storage": {"zope.interface", "twisted"},
+    "protocols": {"zope.interface", "twisted", "attrs"},
+    "server": {"twisted", "attrs"},
+    "log": {"twisted", "zope.interface"},
+    "options": {"twisted"},
+    "tap": {"twisted"},
+    "testing": {"twisted", "zope.interface"},
+}  # type: dict[str, set[str]]
+
+#: By these a thread can be started, or handed work.
+THREADS = (
+    "threading.Thread",
+    "threading.Timer",
+    "_thread",
+    "concurrent",
+    "multiprocessing",
+    "twisted.internet.threads",
+    "twisted.python.threadpool",
+    "twisted._threads",
+)
+
+
+def modules() -> Iterator["tuple[str, Path, ast.Module]"]:
+    """The modules of mctwist: name below the package, path, content."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        yield ".".join(parts), path, ast.parse(path.read_text(), str(path))
+
+
+def imports(tree: ast.AST, name: str) -> Iterator[str]:
+    """The full names of what is imported in `tree`, which is of the module `name`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = ""
+            if node.level:
+                above = ".".join(["mctwist", *name.split(".")][: -node.level]) + "."
+            for alias in node.names:
+                yield f"{above}{node.module or ''}.{alias.name}"
+
+
+def part_of(name: str) -> str:
+    """The part that the module `name` belongs to."""
+    return name.split(".")[0]
+
+
+def own(imported: str) -> Optional[str]:
+    """The part of mctwist that `imported` is of; None: it is another's."""
+    first, _, rest = imported.partition(".")
+    if first != "mctwist":
+        return None
+    part = part_of(rest)
+    there = (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists()
+    return part if there else ""
+
+
+class LayerTests(SynchronousTestCase):
+    """Each module, read."""
+
+    def test_there_is_a_rule_for_each_part(self) -> None:
+        parts = {part_of(name) for name, _, _ in modules()}
+        self.assertEqual(parts - {"tap"} - set(MAY), set())
+        self.assertEqual(parts - set(OUTSIDE), set())
+        self.assertEqual(set(MAY) - parts, set())
+        self.assertTrue({"backends", "protocols", "storage", "tap"} <= parts)
+
+    def test_imports_go_downward_only(self) -> None:
+        for name, _, tree in modules():
+            part = part_of(name)
+            if part == "tap":
+                continue
+            for imported in imports(tree, name):
+                layer = own(imported)
+                if layer is not None and layer != part:
+                    self.assertIn(layer, MAY[part], f"mctwist.{name} imports {imported}")
+
+    def test_what_is_taken_from_others(self) -> None:
+        standard = getattr(sys, "stdlib_module_names", None)
+        if standard is None:
+            # Python 3.9 does not say; any later one in the matrix does.
+            return
+        for name, _, tree in modules():
+            allowed = OUTSIDE.get(name, OUTSIDE[part_of(name)])
+            for imported in imports(tree, name):
+                if imported.split(".")[0] in standard or own(imported) is not None:
+                    continue
+                within = any(f"{imported}.".startswith(f"{package}.") for package in allowed)
+                self.assertTrue(within, f"mctwist.{name} imports {imported}")
+
+    def test_only_storage_has_to_do_with_threads(self) -> None:
+        users = set()
+        for name, _, tree in modules():
+            for imported in imports(tree, name):
+                if any(f"{imported}.".startswith(f"{thread}.") for thread in THREADS):
+                    users.add(name)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and node.attr in ("Thread", "callInThread"):
+                    users.add(name)
+        self.assertEqual(users, {"storage"})
+
+    def test_only_tap_asks_for_the_reactor_and_only_when_called(self) -> None:
+        for name, _, tree in modules():
+            asked = "twisted.internet.reactor" in imports(tree, name)
+            self.assertEqual(asked, name == "tap", name)
+            for node in tree.body:
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    self.assertNotIn("twisted.internet.reactor", imports(node, name))
+
+    def test_nothing_else_is_imported_inside_a_function(self) -> None:
+        for name, _, tree in modules():
+            for node in ast.walk(tree):
+                if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    continue
+                inside = set(imports(node, name)) - {"twisted.internet.reactor"}
+                self.assertEqual(inside, set(), f"mctwist.{name}, {node.name}")
+
+    def test_every_module_says_what_it_is(self) -> None:
+        paths = [path for _, path, _ in modules()]
+        for directory in ("tests", "twisted"):
+            paths += sorted((ROOT / directory).rglob("*.py"))
+        for path in paths:
+            text = ast.get_docstring(ast.parse(path.read_text()))
+            self.assertTrue((text and text.strip().endswith((".", ":"))) or text, str(path))
+
+    def test_the_plugin_directory_is_nobodys_package(self) -> None:
+        for directory in (ROOT / "twisted", ROOT / "twisted" / "plugins"):
+            self.assertFalse((directory / "__init__.py").exists())

@@ -1,0 +1,555 @@
+"""
+A server process seen from outside, by good clients and by bad ones: whole answers, bounded memory,
+nobody else disturbed, and a log with nothing in it.
+
+Of memory the server may take some buffers for each client, never what the client announced or
+asked for. The kernel keeps the peak, so no moment is missed.
+"""
+
+import datetime
+import ipaddress
+import resource
+import socket
+import ssl
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.processes import (
+    PATIENCE,
+    Address,
+    Connection,
+    Server,
+    complaints,
+    eventually,
+    stats_of,
+)
+
+#: Seconds after which a client takes itself for stuck, and a server that was full for lost.
+STUCK, RECOVERY = 10.0, 20.0
+
+KINDS = ["lmdb", "directory", "memory"]
+MEGABYTE = 1 << 20
+STORED = b"STORED\r\n"
+NO_ROOM = b"SERVER_ERROR out of memory storing object\r\n"
+
+#: A value just short of the limit.
+BIG = b"x" * 1_000_000
+
+#: What is sent, and what comes.
+SESSION = [
+    (b"get k\r\n", b"END\r\n"),
+    (b"set k 7 0 5\r\nvalue\r\n", STORED),
+    (b"get k\r\n", b"VALUE k 7 5\r\nvalue\r\nEND\r\n"),
+    (b"add k 0 0 1\r\nx\r\n", b"NOT_STORED\r\n"),
+    (b"append k 0 0 1\r\n!\r\n", STORED),
+    (b"prepend k 0 0 2\r\n\r\n\r\n", STORED),
+    (b"get none k none\r\n", b"VALUE k 7 8\r\n\r\nvalue!\r\nEND\r\n"),
+    (b"replace none 0 0 1\r\nx\r\n", b"NOT_STORED\r\n"),
+    (b"cas none 0 0 1 1\r\nx\r\n", b"NOT_FOUND\r\n"),
+    (b"cas k 0 0 1 999999999\r\nx\r\n", b"EXISTS\r\n"),
+    (b"set n 0 0 2\r\n10\r\n", STORED),
+    (b"incr n 5\r\n", b"15\r\n"),
+    (b"decr n 6\r\n", b"9\r\n"),
+    (b"get n\r\n", b"VALUE n 0 2\r\n9 \r\nEND\r\n"),
+    (b"incr k 1\r\n", b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"),
+    (b"incr none 1\r\n", b"NOT_FOUND\r\n"),
+    (b"touch k 100\r\n", b"TOUCHED\r\n"),
+    (b"gat 200 k\r\n", b"VALUE k 7 8\r\n\r\nvalue!\r\nEND\r\n"),
+    (b"set quiet 0 0 1 noreply\r\nq\r\nget quiet\r\n", b"VALUE quiet 0 1\r\nq\r\nEND\r\n"),
+    (b"delete quiet\r\n", b"DELETED\r\n"),
+    (b"delete quiet\r\n", b"NOT_FOUND\r\n"),
+    (b"set late 0 -1 1\r\nx\r\nget late\r\n", b"STORED\r\nEND\r\n"),
+    (b"set big 0 0 1000000\r\n" + BIG + b"\r\n", STORED),
+    (b"get big\r\n", b"VALUE big 0 1000000\r\n" + BIG + b"\r\nEND\r\n"),
+    (b"set k 0 0 2000000\r\n" + 2 * BIG + b"\r\n", b"SERVER_ERROR object too large for cache\r\n"),
+    (b"get k\r\n", b"END\r\n"),
+    (b"set k 0 0 3\r\nlongest\r\n", b"CLIENT_ERROR bad data chunk\r\nERROR\r\n"),
+    (b"no such command\r\n", b"ERROR\r\n"),
+    (b"flush_all\r\n", b"OK\r\n"),
+    (b"get n big\r\n", b"END\r\n"),
+]
+
+
+def check_session(connection: Connection) -> None:
+    for request, answer in SESSION:
+        connection.send(request)
+        assert connection.exactly(len(answer)) == answer, request[:60]
+
+
+def check_served(server: Server) -> None:
+    """Somebody else sets and gets as if nothing were the matter."""
+    with server.connect() as other:
+        assert other.ask(b"set other 0 0 5\r\nother\r\n") == STORED
+        answer = other.ask(b"get other\r\n", b"END\r\n")
+    assert answer == b"VALUE other 0 5\r\nother\r\nEND\r\n"
+
+
+def check_unharmed(server: Server) -> None:
+    """It serves, and has nothing to say of what was done to it."""
+    check_served(server)
+    assert complaints(server.log()) == []
+
+
+@contextmanager
+def bounded_memory(server: Server, growth: int) -> "Iterator[None]":
+    """Meanwhile, and until the server has done all that it will, it grows by less than this."""
+    check_served(server)
+    server.forget_memory()
+    before = server.most_memory()
+    yield
+    hits: list[int] = []
+
+    def is_quiet() -> bool:
+        check_served(server)
+        with server.connect() as observer:
+            hits.append(int(stats_of(observer)["get_hits"]))
+        # One in each round is of `check_served`.
+        return len(hits) > 20 and hits[-1] - hits[-10] == 9
+
+    eventually(is_quiet, "the server is quiet")
+    assert server.most_memory() - before < growth
+
+
+# Good clients
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_session_is_the_same_over_every_store(tmp_path: Path, kind: str, reads: str) -> None:
+    with Server(tmp_path, "--inline-reads", reads, kind=kind) as server:
+        with server.connect() as connection:
+            check_session(connection)
+        assert complaints(server.log()) == []
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipeline_behind_which_the_client_half_closes_is_answered_whole(
+    tmp_path: Path, kind: str, reads: str
+) -> None:
+    requests, answers = [], []
+    for number in range(100):
+        key, value = b"key-%d" % number, b"v" * number
+        for request, answer in [
+            (b"set %b 1 0 %d\r\n%b\r\n" % (key, number, value), STORED),
+            (b"get %b\r\n" % key, b"VALUE %b 1 %d\r\n%b\r\nEND\r\n" % (key, number, value)),
+            (b"append %b 0 0 1 noreply\r\n!\r\n" % key, b""),
+            (b"get %b\r\n" % key, b"VALUE %b 1 %d\r\n%b!\r\nEND\r\n" % (key, number + 1, value)),
+            (b"touch %b 100\r\n" % key, b"TOUCHED\r\n"),
+            (b"get none\r\n", b"END\r\n"),
+            (b"nonsense\r\n", b"ERROR\r\n"),
+            (b"delete %b\r\n" % key, b"DELETED\r\n"),
+            (b"incr %b 1\r\n" % key, b"NOT_FOUND\r\n"),
+            (b"add %b 0 0 2\r\n10\r\n" % key, STORED),
+        ]:
+            requests.append(request)
+            answers.append(answer)
+    assert len(requests) == 1000
+    with Server(tmp_path, "--inline-reads", reads, kind=kind) as server:
+        with server.connect() as connection:
+            assert connection.exchange(b"".join(requests)) == b"".join(answers)
+        assert complaints(server.log()) == []
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+def test_30000_noreply_sets_take_effect_in_their_order(tmp_path: Path, reads: str) -> None:
+    requests, answers = [], []
+    for number in range(30_000):
+        requests.append(b"set k 0 0 5 noreply\r\n%05d\r\n" % number)
+        if number % 1000 == 999:
+            requests.append(b"get k\r\n")
+            answers.append(b"VALUE k 0 5\r\n%05d\r\nEND\r\n" % number)
+    with Server(tmp_path, "--inline-reads", reads) as server, server.connect() as connection:
+        sender = connection.send_aside(b"".join(requests))
+        check_served(server)
+        for answer in answers:
+            assert connection.exactly(len(answer)) == answer
+        sender.join(PATIENCE)
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1000], ids=["whole", "in pieces"])
+def test_a_get_of_a_thousand_keys_may_take_128_kb(tmp_path: Path, piece: int) -> None:
+    keys = [b"%0125d" % number for number in range(1050)]
+    line = b"get %b\r\n" % b" ".join(keys)
+    assert len(line) > 128 * 1024
+    with Server(tmp_path) as server, server.connect() as connection:
+        sets = b"".join(b"set %b 0 0 1 noreply\r\nx\r\n" % key for key in keys[::2])
+        sender = connection.send_aside(sets)
+        for start in range(0, len(line), piece):
+            sender.join(PATIENCE)
+            sender = connection.send_aside(line[start : start + piece])
+        answer = connection.until(b"END\r\n")
+    assert answer == b"".join(b"VALUE %b 0 1\r\nx\r\n" % key for key in keys[::2]) + b"END\r\n"
+
+
+def test_a_unix_socket_is_served(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with Server(tmp_path, "-s", str(path), "-a", "600") as server:
+        assert server.addresses() == [str(path)]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with server.connect() as connection:
+            check_session(connection)
+        # One that is killed leaves its socket behind.
+        server.kill()
+        server.start()
+        check_unharmed(server)
+
+
+# Over TLS
+
+
+class Wiretap:
+    """Hands one connection on to `address`, and keeps all bytes that pass, either way."""
+
+    def __init__(self, address: Address) -> None:
+        self.passed: list[bytes] = []
+        self._server = Connection(address)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: Address = self._listener.getsockname()[:2]
+        self._thread = Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        client.settimeout(PATIENCE)
+        there = Thread(target=self._hand_on, args=(client, self._server.socket), daemon=True)
+        there.start()
+        self._hand_on(self._server.socket, client)
+        there.join(PATIENCE)
+        client.close()
+
+    def _hand_on(self, source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(65536):
+            self.passed.append(data)
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._thread.join(PATIENCE)
+        self._server.close()
+        self._listener.close()
+
+
+def make_certificate(folder: Path) -> "tuple[Path, Path]":
+    """A key and a certificate for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mctwist's tests")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    key_file, certificate_file = folder / "key.pem", folder / "certificate.pem"
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return key_file, certificate_file
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+def test_nothing_of_a_tls_connection_is_readable_on_the_wire(tmp_path: Path, reads: str) -> None:
+    key, certificate = make_certificate(tmp_path)
+    endpoint = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+    secret = b"the-secret-of-the-value"
+    value = secret * 20_000
+    context = ssl.create_default_context(cafile=str(certificate))
+    with Server(tmp_path, "-l", endpoint, "--inline-reads", reads) as server:
+        with closing(Wiretap(server.addresses()[0])) as tap, Connection(tap.address) as client:
+            client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+            check_session(client)
+            line = b"set %b 0 0 %d\r\n" % (secret, len(value))
+            assert client.ask(line + value + b"\r\n") == STORED
+            answer = b"VALUE %b 0 %d\r\n%b\r\nEND\r\n" % (secret, len(value), value)
+            client.send(b"get %b\r\n" % secret * 10)
+            assert client.exactly(10 * len(answer)) == 10 * answer
+            client.send(b"quit\r\n")
+            assert client.until_closed() == b""
+        passed = b"".join(tap.passed)
+        assert len(passed) > 11 * len(value)
+        for word in (secret, b"VALUE", b"STORED", b"get ", b"set "):
+            assert word not in passed
+        assert complaints(server.log()) == []
+
+
+# Clients that take much and give little
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+@pytest.mark.parametrize(("size", "count"), [(1_000_000, 300), (100, 300_000)])
+def test_clients_that_ask_for_much_and_never_read_cost_little_memory(
+    tmp_path: Path, reads: str, size: int, count: int
+) -> None:
+    value = b"v" * size
+    answer = b"VALUE k 0 %d\r\n%b\r\nEND\r\n" % (size, value)
+    with Server(tmp_path, "--inline-reads", reads) as server, ExitStack() as stack:
+        with server.connect() as connection:
+            assert connection.ask(b"set k 0 0 %d\r\n%b\r\n" % (size, value)) == STORED
+        check_served(server)
+        descriptors = server.descriptors()
+        with bounded_memory(server, 64 * MEGABYTE):
+            hogs = [stack.enter_context(server.connect()) for _ in range(5)]
+            for hog in hogs:
+                hog.send_aside(b"get k\r\n" * count)
+        with bounded_memory(server, 64 * MEGABYTE):
+            # One of them reads after all, and nothing has been forgotten.
+            for _ in range(0, count, 100):
+                assert hogs[0].exactly(100 * len(answer)) == 100 * answer
+        for hog in hogs:
+            hog.reset()
+        eventually(lambda: server.descriptors() <= descriptors, "the descriptors are back")
+        check_unharmed(server)
+
+
+def test_a_pipeline_that_is_longer_than_memory_is_read_as_fast_as_it_is_answered(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path) as server:
+        with bounded_memory(server, 64 * MEGABYTE), server.connect() as connection:
+            answer = connection.exchange(b"get k\r\n" * 1_000_000)
+        assert answer == b"END\r\n" * 1_000_000
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("begin", [b"", b"set k 0 0 1 ", b"get ", b"gets "])
+def test_a_line_of_8_mb_that_does_not_end_is_cut_off(tmp_path: Path, begin: bytes) -> None:
+    with Server(tmp_path) as server:
+        with bounded_memory(server, 16 * MEGABYTE), server.connect() as connection:
+            sender = connection.send_aside(begin + b"a" * (8 * MEGABYTE))
+            assert connection.until_closed() == b""
+            sender.join(PATIENCE)
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize(
+    ("size", "answer"),
+    [(1_000_000, b""), (2_000_000_000, b"SERVER_ERROR object too large for cache\r\n")],
+)
+def test_values_that_are_announced_and_never_come_cost_no_memory(
+    tmp_path: Path, size: int, answer: bytes
+) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        with bounded_memory(server, 32 * MEGABYTE):
+            for number in range(50):
+                connection = stack.enter_context(server.connect())
+                connection.send(b"version\r\nset k%d 0 0 %d\r\nand" % (number, size))
+                assert connection.line().startswith(b"VERSION ")
+                assert connection.exactly(len(answer)) == answer
+        check_unharmed(server)
+
+
+# Clients that make no sense
+
+SIZES = [
+    *(b"-1", b"-2", b"-2147483648", b"-2147483649", b"-9223372036854775809", b"-0", b"--1", b"-"),
+    *(b"2147483646", b"2147483647", b"2147483648", b"4294967295", b"4294967296", b"4294967299"),
+    *(b"9223372036854775807", b"9223372036854775808", b"18446744073709551621", b"1" + b"0" * 30),
+    *(b"1e3", b"0x2", b"1_0", b"+5", b"1.0", b"1,0", b"0b1", b"NaN", b"inf", b"five", b"5\0"),
+    *("٣".encode(), "²".encode(), b"\xff", b"9" * 300, b"9" * 1500, b"\t5", b"5\t", b"noreply"),
+]
+
+
+@pytest.mark.parametrize(
+    "line", [b"set k 0 0 %b", b"append k 0 0 %b", b"cas k 0 0 %b 1", b"add k 0 0 %b noreply"]
+)
+def test_a_size_that_is_none_gets_nobody_stuck(tmp_path: Path, line: bytes) -> None:
+    stuck = []
+    with Server(tmp_path) as server:
+        for size in SIZES:
+            with server.connect() as connection:
+                connection.socket.settimeout(STUCK)
+                # One that is taken for a small size may swallow some of these.
+                connection.send(line % size + b"\r\n" + b"version\r\n" * 10)
+                try:
+                    answer = connection.until(b"VERSION")
+                except socket.timeout:
+                    stuck.append(size)
+                else:
+                    assert b"STORED" not in answer
+        assert stuck == []
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("pieces", [1, 2], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("word", [b"GET", b"POST", b"OPTIONS"])
+def test_a_browser_is_hung_up_on_and_its_body_is_not_run(
+    tmp_path: Path, word: bytes, pieces: int
+) -> None:
+    head = b"%b /k HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 26\r\n\r\n" % word
+    body = b"set k 0 0 3\r\nbad\r\n" * 3
+    with Server(tmp_path) as server:
+        with server.connect() as connection:
+            for piece in [head + body] if pieces == 1 else [head, body]:
+                connection.send_aside(piece).join(PATIENCE)
+            assert connection.until_closed() == b""
+        with server.connect() as connection:
+            assert connection.ask(b"get k\r\n") == b"END\r\n"
+        check_unharmed(server)
+
+
+# Many clients
+
+
+def test_one_connection_too_many_is_refused_in_words(tmp_path: Path) -> None:
+    with Server(tmp_path, "-c", "10") as server, ExitStack() as stack:
+        guests = [stack.enter_context(server.connect()) for _ in range(10)]
+        for guest in guests:
+            assert guest.ask(b"version\r\n").startswith(b"VERSION ")
+        for _ in range(3):
+            with server.connect() as refused:
+                assert refused.until_closed() == b"ERROR Too many open connections\r\n"
+        assert stats_of(guests[0])["rejected_connections"] == "3"
+        guests.pop().close()
+
+        def is_served() -> bool:
+            with server.connect() as newcomer:
+                return newcomer.ask(b"version\r\n").startswith(b"VERSION ")
+
+        eventually(is_served, "there is room for another")
+        assert complaints(server.log()) == []
+
+
+def test_by_default_the_1025th_connection_is_refused(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        for _ in range(1024):
+            stack.enter_context(server.connect())
+        with server.connect() as refused:
+            assert refused.until_closed() == b"ERROR Too many open connections\r\n"
+
+
+def test_resets_and_churn_leave_nothing_behind(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        with server.connect() as connection:
+            assert connection.ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+        check_served(server)
+        descriptors = server.descriptors()
+        for number in range(500):
+            connection = server.connect()
+            if number % 5 == 0:
+                # In the midst of answers, of writes under way, and of a value.
+                connection.send(b"get big\r\n" * 5 + b"set k 0 0 1\r\nv\r\n" * 50)
+                connection.send(b"set k 0 0 100000\r\n" + b"v" * 5000)
+                connection.reset()
+            else:
+                connection.close()
+        eventually(lambda: server.descriptors() <= descriptors, "the descriptors are back")
+        with server.connect() as connection:
+            eventually(lambda: stats_of(connection)["curr_connections"] == "1", "it is alone")
+        check_unharmed(server)
+
+
+def test_no_client_keeps_it_from_stopping(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        idle, line, value, hog = (stack.enter_context(server.connect()) for _ in range(4))
+        assert hog.ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+        hog.send(b"get big\r\n" * 100)
+        assert idle.ask(b"get none\r\n") == b"END\r\n"
+        assert line.ask(b"get none\r\nget no") == b"END\r\n"
+        assert value.ask(b"get none\r\nset k 0 0 100\r\nhalf") == b"END\r\n"
+        server.terminate()
+        for connection in (idle, line, value):
+            assert connection.until_closed() == b""
+        assert complaints(server.log()) == []
+        assert f"closed lmdb:{server.store}" in server.log()
+
+
+# No room
+
+
+def limit_files(server: Server, size: int) -> None:
+    """Have the disk full for the server: no file of its may grow beyond `size`."""
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, size))
+
+
+def fill(connection: Connection, size: int, most: int) -> int:
+    """Store values of `size` bytes until there is no room, at most `most`; how many there are."""
+    for number in range(most):
+        answer = connection.ask(b"set k%d 0 0 %d\r\n%b\r\n" % (number, size, b"v" * size))
+        if answer != STORED:
+            assert answer == NO_ROOM
+            return number
+    pytest.fail("the store took everything")
+
+
+def check_full(server: Server, size: int, most: int) -> None:
+    """Fill the store; reads and deletes go on; what has been deleted is room for others."""
+    with server.connect() as connection:
+        count = fill(connection, size, most)
+        assert count > 10
+        data = b"set again 0 0 %d\r\n%b\r\n" % (size, b"v" * size)
+        for _ in range(50):
+            connection.ask(data)
+        assert server.log().count("the store answers errors") == 1
+        for number in range(count):
+            answer = b"VALUE k%d 0 %d\r\n%b\r\nEND\r\n" % (number, size, b"v" * size)
+            assert connection.ask(b"get k%d\r\n" % number, b"END\r\n") == answer
+        for number in range(count):
+            assert connection.ask(b"delete k%d\r\n" % number) == b"DELETED\r\n", number
+        eventually(lambda: connection.ask(data) == STORED, "there is room again", RECOVERY)
+        assert fill(connection, size, most) > count // 2
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("megabytes", [4, 40])
+def test_a_store_at_its_limit_refuses_what_needs_room_and_nothing_else(
+    tmp_path: Path, megabytes: int
+) -> None:
+    with Server(tmp_path, "--storage-limit", f"{megabytes}m") as server:
+        check_full(server, 16_384, megabytes * 100)
+
+
+# Less than a journal grows to, and more.
+@pytest.mark.parametrize("megabytes", [6, 40])
+def test_a_full_disk_refuses_what_needs_room_and_nothing_else(
+    tmp_path: Path, megabytes: int
+) -> None:
+    with Server(tmp_path) as server:
+        limit_files(server, megabytes * MEGABYTE)
+        check_full(server, 16_384, megabytes * 100)
+        server.kill()
+        server.start()
+        check_served(server)
+
+
+def test_a_file_for_which_the_disk_has_no_room_spoils_no_other(tmp_path: Path) -> None:
+    with Server(tmp_path, kind="directory") as server:
+        limit_files(server, MEGABYTE // 2)
+        with server.connect() as connection:
+            for request, answer in [
+                (b"set k 0 0 1\r\nv\r\n", STORED),
+                (b"set k 0 0 1000000\r\n" + BIG + b"\r\n", NO_ROOM),
+                (b"get k\r\n", b"VALUE k 0 1\r\nv\r\nEND\r\n"),
+                (b"delete k\r\n", b"DELETED\r\n"),
+                (b"set k 0 0 1\r\nw\r\n", STORED),
+                # As one batch: what comes in one piece.
+                (
+                    b"set a 0 0 1\r\na\r\nset b 0 0 1000000\r\n" + BIG + b"\r\nget k a b\r\n",
+                    STORED + NO_ROOM + b"VALUE k 0 1\r\nw\r\nVALUE a 0 1\r\na\r\nEND\r\n",
+                ),
+            ]:
+                connection.send(request)
+                assert connection.exactly(len(answer)) == answer
+        assert server.log().count("the store answers errors") == 1

@@ -1,0 +1,386 @@
+"""The listening side: how many may come in, and the order of start and stop."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from twisted.application.service import Application, IService, Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogPublisher, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from mctwist.interfaces import StartError
+from mctwist.server import STOP_TIMEOUT, ConnectionFactory, Connections, Listener, RootService
+from mctwist.stats import Stats
+from mctwist.tap import CommandService
+from mctwist.testing import ManualReactor
+
+
+class Talker(Protocol):
+    """A connection that finishes when the test lets it."""
+
+    def __init__(self, lost: Callable[[Any], None]) -> None:
+        self.lost = lost
+        self.finished = 0
+
+    def finish(self) -> None:
+        self.finished += 1
+
+    def leave(self) -> None:
+        """The connection is gone."""
+        self.lost(self)
+
+
+class ConnectionsTests(SynchronousTestCase):
+    """The live connections of all listeners."""
+
+    def setUp(self) -> None:
+        self.reactor = ManualReactor()
+        self.stats = Stats(self.reactor.seconds)
+        self.connections = Connections(3, self.stats, self.reactor)
+        self.factory = ConnectionFactory(self.connections, Talker)
+
+    def arrive(self) -> Any:
+        protocol = self.factory.buildProtocol(None)
+        protocol.makeConnection(StringTransport())
+        return protocol
+
+    def test_so_many_are_let_in_and_more_are_refused_in_words(self) -> None:
+        inside = [self.arrive() for _ in range(3)]
+        for protocol in inside:
+            self.assertIsInstance(protocol, Talker)
+            self.assertFalse(protocol.transport.disconnecting)
+        refused = self.arrive()
+        self.assertEqual(refused.transport.value(), b"ERROR Too many open connections\r\n")
+        self.assertTrue(refused.transport.disconnecting)
+
+    def test_who_leaves_makes_room_for_one(self) -> None:
+        inside = [self.arrive() for _ in range(3)]
+        inside[1].leave()
+        self.assertIsInstance(self.arrive(), Talker)
+        self.assertNotIsInstance(self.arrive(), Talker)
+
+    def test_who_is_refused_makes_none(self) -> None:
+        inside = [self.arrive() for _ in range(4)]
+        inside[3].connectionLost()
+        self.assertNotIsInstance(self.arrive(), Talker)
+
+    def test_listeners_share_the_limit(self) -> None:
+        other = ConnectionFactory(self.connections, Talker)
+        for _ in range(3):
+            self.arrive()
+        self.assertNotIsInstance(other.buildProtocol(None), Talker)
+
+    def test_they_are_counted(self) -> None:
+        inside = [self.arrive() for _ in range(5)]
+        inside[0].leave()
+        inside[0].leave()
+        self.arrive()
+        stats = self.stats
+        self.assertEqual(
+            (stats.curr_connections, stats.total_connections, stats.rejected_connections,
+             stats.max_connections),
+            (3, 4, 2, 3),
+        )  # fmt: skip
+
+    def test_draining_waits_for_all(self) -> None:
+        inside = [self.arrive() for _ in range(2)]
+        drained = self.connections.drain(10)
+        self.assertEqual([protocol.finished for protocol in inside], [1, 1])
+        inside[0].leave()
+        self.assertNoResult(drained)
+        inside[1].leave()
+        self.successResultOf(drained)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_draining_none_is_done(self) -> None:
+        self.successResultOf(self.connections.drain(10))
+        self.arrive().leave()
+        self.successResultOf(self.connections.drain(10))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_who_takes_too_long_is_dropped(self) -> None:
+        slow, quick = self.arrive(), self.arrive()
+        drained = self.connections.drain(10)
+        quick.leave()
+        self.reactor.advance(9)
+        self.assertFalse(slow.transport.disconnected)
+        self.reactor.advance(1)
+        self.assertTrue(slow.transport.disconnected)
+        self.assertFalse(quick.transport.disconnected)
+        self.assertNoResult(drained)
+        slow.leave()
+        self.successResultOf(drained)
+
+    def test_who_leaves_as_soon_as_he_is_told(self) -> None:
+        inside = [self.arrive() for _ in range(3)]
+        for protocol in inside:
+            protocol.finish = protocol.leave
+        self.successResultOf(self.connections.drain(10))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class Events:
+    """What happened, in order."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, name: str) -> None:
+        self.names.append(name)
+
+
+class FakeStorage(Service):
+    """A storage service that notes its start and its stop."""
+
+    def __init__(self, note: Events) -> None:
+        self.note = note
+        self.fault: Optional[Exception] = None
+        self.stopped: Deferred[None] = Deferred()
+
+    def startService(self) -> None:
+        self.note("storage started")
+        if self.fault is not None:
+            raise self.fault
+
+    def stopService(self) -> "Deferred[None]":
+        self.note("storage stopping")
+        return self.stopped
+
+
+@implementer(IListeningPort)
+class FakePort:
+    """A bound port."""
+
+    def __init__(self, name: str, address: Any, note: Events) -> None:
+        self.name = name
+        self.address = address
+        self.note = note
+        self.stopped: Any = None  # as a port may, that has nothing to wait for
+
+    def startListening(self) -> None:
+        """It listens already."""
+
+    def stopListening(self) -> Any:
+        self.note(f"{self.name} closed")
+        return self.stopped
+
+    def getHost(self) -> Any:
+        return self.address
+
+
+@implementer(IStreamServerEndpoint)
+class FakeEndpoint:
+    """An endpoint that binds at once, fails, or does neither."""
+
+    def __init__(self, name: str, note: Events, outcome: Any) -> None:
+        self.name = name
+        self.note = note
+        self.outcome = outcome
+
+    def listen(self, protocolFactory: Any) -> Any:
+        self.note(f"{self.name} bound")
+        return self.outcome
+
+
+HOST = IPv4Address("TCP", "127.0.0.1", 11211)
+
+
+class RootTests(SynchronousTestCase):
+    """The whole server: storage, ports, connections."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="mctwist-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.reactor = ManualReactor()
+        self.note = Events()
+        self.storage = FakeStorage(self.note)
+        self.connections = Connections(10, Stats(self.reactor.seconds), self.reactor)
+        self.ports: list[FakePort] = []
+        self.listeners: list[Listener] = []
+
+    def listen(self, name: str, address: Any = HOST, outcome: Any = None) -> None:
+        """One more listener; it binds at once unless `outcome` says otherwise."""
+        if outcome is None:
+            self.ports.append(FakePort(name, address, self.note))
+            outcome = succeed(self.ports[-1])
+        endpoint = FakeEndpoint(name, self.note, outcome)
+        self.listeners.append(Listener("text", f"where {name} is", endpoint, Factory()))
+
+    def root(self, **options: Any) -> RootService:
+        return RootService(self.storage, self.connections, self.listeners, **options)
+
+    def connect(self) -> Any:
+        protocol: Any = ConnectionFactory(self.connections, Talker).buildProtocol(None)
+        protocol.makeConnection(StringTransport())
+        return protocol
+
+    def test_provides_the_interface(self) -> None:
+        verifyObject(IService, self.root())
+
+    def test_nothing_happens_before_the_start(self) -> None:
+        self.listen("a")
+        self.root(ports_file=str(self.directory / "ports"))
+        self.assertEqual(self.note.names, [])
+        self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_the_store_is_opened_before_the_ports_are_bound(self) -> None:
+        self.listen("a")
+        self.listen("b")
+        root = self.root()
+        root.startService()
+        self.assertEqual(self.note.names, ["storage started", "a bound", "b bound"])
+        self.assertTrue(root.running)
+
+    def test_it_stops_in_order_and_each_waits_for_the_one_before(self) -> None:
+        self.listen("a")
+        self.listen("b")
+        closed: Deferred[None] = Deferred()
+        self.ports[1].stopped = closed
+        root = self.root()
+        root.startService()
+        connection = self.connect()
+        del self.note.names[:]
+        stopped = root.stopService()
+        self.assertEqual(self.note.names, ["a closed", "b closed"])
+        self.assertEqual(connection.finished, 0)
+        closed.callback(None)
+        self.assertEqual(connection.finished, 1)
+        self.assertNotIn("storage stopping", self.note.names)
+        connection.leave()
+        self.assertEqual(self.note.names[-1], "storage stopping")
+        self.assertNoResult(stopped)
+        self.storage.stopped.callback(None)
+        self.successResultOf(stopped)
+        self.assertFalse(root.running)
+
+    def test_it_does_not_wait_for_ever_for_a_connection(self) -> None:
+        root = self.root()
+        root.startService()
+        connection = self.connect()
+        root.stopService()
+        self.reactor.advance(STOP_TIMEOUT)
+        self.assertTrue(connection.transport.disconnected)
+        connection.leave()
+        self.assertEqual(self.note.names[-1], "storage stopping")
+
+    def test_a_port_that_cannot_be_closed_does_not_keep_the_store_open(self) -> None:
+        self.listen("a")
+        self.ports[0].stopped = fail(OSError("no"))
+        root = self.root()
+        root.startService()
+        stopped = root.stopService()
+        stopped.addErrback(lambda failure: failure.trap(OSError))
+        self.assertEqual(self.note.names[-1], "storage stopping")
+        self.storage.stopped.callback(None)
+        self.successResultOf(stopped)
+
+    def test_stopping_what_has_not_been_started_is_nothing(self) -> None:
+        self.successResultOf(self.root().stopService())
+        self.assertEqual(self.note.names, [])
+
+    def test_a_store_that_cannot_be_opened_binds_nothing(self) -> None:
+        self.listen("a")
+        self.storage.fault = StartError("it is in use")
+        root = self.root()
+        error = self.assertRaises(StartError, root.startService)
+        self.assertEqual(str(error), "it is in use")
+        self.assertEqual(self.note.names, ["storage started"])
+        self.assertFalse(root.running)
+
+    def test_a_port_that_cannot_be_bound_undoes_what_went_before(self) -> None:
+        busy = CannotListenError("127.0.0.1", 11211, OSError(98, "Address already in use"))
+        for outcome, words in (
+            (fail(busy), ("where b is", "Address already in use")),
+            (fail(ValueError("no such thing")), ("where b is", "no such thing")),
+            (Deferred(), ("where b is",)),
+        ):
+            self.setUp()
+            self.listen("a")
+            self.listen("b", outcome=outcome)
+            self.listen("c")
+            root = self.root(ports_file=str(self.directory / "ports"))
+            error = self.assertRaises(StartError, root.startService)
+            for word in words:
+                self.assertIn(word, str(error))
+            self.assertNotIn("\n", str(error))
+            self.assertEqual(
+                self.note.names,
+                ["storage started", "a bound", "b bound", "a closed", "storage stopping"],
+            )
+            self.assertFalse(root.running)
+            self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_the_ports_file_says_what_was_really_bound(self) -> None:
+        self.listen("a", IPv4Address("TCP", "127.0.0.1", 40_001))
+        self.listen("b", IPv6Address("TCP", "::1", 40_002))
+        self.listen("c", UNIXAddress(b"/run/m.sock"))
+        path = self.directory / "ports"
+        path.write_text("of an earlier run, and longer than what comes now\n" * 10)
+        self.root(ports_file=str(path)).startService()
+        self.assertEqual(
+            path.read_text(),
+            "text tcp 127.0.0.1 40001\ntext tcp ::1 40002\ntext unix /run/m.sock\n",
+        )
+        self.assertEqual([entry.name for entry in self.directory.iterdir()], ["ports"])
+
+    def test_a_ports_file_that_cannot_be_written_undoes_it_all(self) -> None:
+        self.listen("a")
+        path = self.directory / "not" / "there"
+        error = self.assertRaises(StartError, self.root(ports_file=str(path)).startService)
+        self.assertIn(str(path), str(error))
+        self.assertEqual(self.note.names[-2:], ["a closed", "storage stopping"])
+
+    def test_warnings_and_addresses_are_in_the_log(self) -> None:
+        self.listen("a")
+        with capturedLogs() as events:
+            self.root(warnings=["beware {of} braces"]).startService()
+        warning, listening = events
+        self.assertEqual(warning["log_level"].name, "warn")
+        self.assertEqual(formatEvent(warning), "beware {of} braces")
+        self.assertIn("127.0.0.1 11211", formatEvent(listening))
+
+
+class CommandTests(RootTests):
+    """The server as twistd runs it."""
+
+    def root(self, **options: Any) -> RootService:
+        return Unended(self.storage, self.connections, self.listeners, **options)
+
+    def test_what_keeps_it_from_starting_is_one_line_and_an_exit(self) -> None:
+        self.storage.fault = StartError("it is in use")
+        command = CommandService(self.storage, self.connections, self.listeners)
+        with capturedLogs() as events:
+            error = self.assertRaises(SystemExit, command.startService)
+        self.assertEqual(error.code, 1)
+        (event,) = events
+        self.assertEqual(event["log_level"].name, "critical")
+        self.assertEqual(formatEvent(event), "cannot start: it is in use")
+        self.assertNotIn("log_failure", event)
+
+    def test_it_gives_the_application_its_observer(self) -> None:
+        for given in (LogPublisher(), None):
+            application = Application("test")
+            command = CommandService(self.storage, self.connections, self.listeners, observer=given)
+            command.setServiceParent(application)
+            self.assertIs(application.getComponent(ILogObserver), given)
+
+
+class Unended(CommandService):
+    """A CommandService whose exit is the error behind it, so that it can be held to the same."""
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except SystemExit as end:
+            fault = end.__context__
+            assert isinstance(fault, StartError)
+            raise fault from None
