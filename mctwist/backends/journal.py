@@ -107,7 +107,7 @@ def journals(directory: Path) -> "list[Path]":
     return sorted(directory.glob(f"{_PREFIX}*"))
 
 
-def next_journal(directory: Path, last: "Path | None") -> Path:
+def next_journal(directory: Path, last: Optional[Path] = None) -> Path:
     """The path of the journal after all that are in `directory`, and after `last`."""
     present = [*journals(directory), *([last] if last else [])]
     number = max((int(path.name[len(_PREFIX) :]) for path in present), default=0) + 1
