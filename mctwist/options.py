@@ -47,6 +47,7 @@ _MEANINGLESS = [
     ("e", "memory-file", "FILE", "the store is a file already; see --storage"),
     ("o", "extended", "LIST", "it tunes memcached's own memory"),
     ("N", "napi-ids", "COUNT", "one thread serves"),
+    (None, "napi_ids", "COUNT", "one thread serves"),
     ("d", "daemon", None, "twistd is a daemon unless it is told `twistd -n`"),
     ("u", "user", "USER", "use `twistd --uid USER mctwist`"),
     ("P", "pidfile", "FILE", "use `twistd --pidfile FILE mctwist`"),

@@ -7,6 +7,7 @@ twistd forks after `makeService`.
 
 import ipaddress
 import os
+import sys
 import time
 from typing import Any, Callable, Optional
 
@@ -49,7 +50,12 @@ DIALECTS: "dict[str, Callable[[StorageService, Stats, TextSettings, Any], BuildC
 
 
 class CommandService(RootService):
-    """The server as a command: what keeps it from starting is one line in the log, and exit 1."""
+    """
+    The server as a command: what keeps it from starting is one line in the log, and exit 1.
+
+    The exception goes on to twistd, which then removes its pid file, and in daemon mode tells the
+    process that waits for the daemon. The traceback that Python would print last is left out.
+    """
 
     def __init__(self, *args: Any, observer: Optional[ILogObserver] = None, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -66,7 +72,8 @@ class CommandService(RootService):
             super().startService()
         except StartError as fault:
             self.log.critical("cannot start: {fault}", fault=fault)
-            raise SystemExit(1) from None
+            sys.excepthook = lambda *args: None
+            raise
 
 
 def make_service(options: Options) -> IService:
