@@ -165,7 +165,7 @@ class RootService(Service):
         :raises StartError: one of them cannot be; nothing is left open.
         """
         for warning in self._warnings:
-            self.log.warn("{warning}", warning=warning)
+            self.log.warn("{text}", text=warning)
         self._storage.startService()
         try:
             bound = [self._listen(listener) for listener in self._listeners]

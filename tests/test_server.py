@@ -1,6 +1,7 @@
 """The listening side: how many may come in, and the order of start and stop."""
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -353,14 +354,16 @@ class CommandTests(RootTests):
     """The server as twistd runs it."""
 
     def root(self, **options: Any) -> RootService:
-        return Unended(self.storage, self.connections, self.listeners, **options)
+        self.patch(sys, "excepthook", sys.excepthook)
+        return CommandService(self.storage, self.connections, self.listeners, **options)
 
-    def test_what_keeps_it_from_starting_is_one_line_and_an_exit(self) -> None:
+    def test_what_keeps_it_from_starting_is_one_line_and_no_traceback(self) -> None:
+        self.patch(sys, "excepthook", sys.excepthook)
         self.storage.fault = StartError("it is in use")
         command = CommandService(self.storage, self.connections, self.listeners)
         with capturedLogs() as events:
-            error = self.assertRaises(SystemExit, command.startService)
-        self.assertEqual(error.code, 1)
+            self.assertRaises(StartError, command.startService)
+        self.assertIsNone(sys.excepthook(StartError, StartError("it is in use"), None))
         (event,) = events
         self.assertEqual(event["log_level"].name, "critical")
         self.assertEqual(formatEvent(event), "cannot start: it is in use")
@@ -372,15 +375,3 @@ class CommandTests(RootTests):
             command = CommandService(self.storage, self.connections, self.listeners, observer=given)
             command.setServiceParent(application)
             self.assertIs(application.getComponent(ILogObserver), given)
-
-
-class Unended(CommandService):
-    """A CommandService whose exit is the error behind it, so that it can be held to the same."""
-
-    def startService(self) -> None:
-        try:
-            super().startService()
-        except SystemExit as end:
-            fault = end.__context__
-            assert isinstance(fault, StartError)
-            raise fault from None

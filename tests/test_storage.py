@@ -38,6 +38,9 @@ from mctwist.testing import (
     step,
 )
 
+#: As the interpreter is before any service has been started.
+SWITCH_INTERVAL, GC_THRESHOLD = sys.getswitchinterval(), gc.get_threshold()
+
 
 @implementer(IBackend)
 class ScriptedBackend:
@@ -107,8 +110,6 @@ class StorageCase(SynchronousTestCase):
         self.read_pool = ManualPool()
         self.maintenance_pool = ManualPool()
         self.backend = ScriptedBackend()
-        self.switch_interval = sys.getswitchinterval()
-        self.gc_threshold = gc.get_threshold()
 
     def service(self, inline_reads: str = "auto", memory: int = 1 << 30) -> StorageService:
         service = StorageService(
@@ -504,8 +505,8 @@ class StartAndStopTests(StorageCase):
         service = self.service()
         self.assertRaises(StartError, service.startService)
         self.assertFalse(self.pool.running or self.read_pool.running or service.running)
-        self.assertEqual(sys.getswitchinterval(), self.switch_interval)
-        self.assertEqual(gc.get_threshold(), self.gc_threshold)
+        self.assertEqual(sys.getswitchinterval(), SWITCH_INTERVAL)
+        self.assertEqual(gc.get_threshold(), GC_THRESHOLD)
 
     def test_stopping_finishes_what_is_queued_and_then_closes(self) -> None:
         service = self.started()
@@ -561,10 +562,10 @@ class StartAndStopTests(StorageCase):
 
     def test_the_interpreter_is_given_back_as_it_was(self) -> None:
         service = self.started()
-        self.assertNotEqual(sys.getswitchinterval(), self.switch_interval)
+        self.assertNotEqual(sys.getswitchinterval(), SWITCH_INTERVAL)
         self.stop(service)
-        self.assertEqual(sys.getswitchinterval(), self.switch_interval)
-        self.assertEqual(gc.get_threshold(), self.gc_threshold)
+        self.assertEqual(sys.getswitchinterval(), SWITCH_INTERVAL)
+        self.assertEqual(gc.get_threshold(), GC_THRESHOLD)
 
 
 def _raise(transaction: object, key: bytes, fault: Exception) -> None:
