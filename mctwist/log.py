@@ -6,7 +6,6 @@ observer, so that `--log-format` and `--log-level` work in every mode in which `
 """
 
 import json
-import sys
 from typing import IO, Any, Callable, Optional
 
 from twisted.logger import (
@@ -64,13 +63,18 @@ class LazyFile:
         if self._file is not None:
             self._file.flush()
 
+    def reopen(self) -> None:
+        """Write on to what now has the name: logrotate has moved the file away."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
-def make_observer(path: Optional[str], form: str, verbosity: Verbosity) -> ILogObserver:
+
+def make_observer(out: Any, form: str, verbosity: Verbosity) -> ILogObserver:
     """
-    :param path: the file to append to; None: standard output.
+    :param out: the file, for text, to append to.
     :param form: one of `FORMATS`.
     """
-    out: Any = sys.stdout if path is None else LazyFile(path)
     spell: Callable[[LogEvent], Optional[str]] = (
         _as_json if form == "json" else formatEventAsClassicLogText
     )

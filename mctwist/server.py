@@ -108,12 +108,14 @@ class ConnectionFactory(Factory):
     """Connections of one dialect."""
 
     noisy = False
+    log = Logger()
 
     def __init__(self, connections: Connections, build: BuildConnection) -> None:
         self._connections = connections
         self._build = build
 
     def buildProtocol(self, addr: Optional[IAddress]) -> Protocol:
+        self.log.debug("connection from {peer}", peer=addr)
         return self._connections.admit(self._build)
 
 

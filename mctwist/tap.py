@@ -7,6 +7,7 @@ twistd forks after `makeService`.
 
 import ipaddress
 import os
+import signal
 import sys
 import time
 from typing import Any, Callable, Optional
@@ -18,14 +19,14 @@ from twisted.internet.endpoints import (
     serverFromString,
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from mctwist.backends.directory import DirectoryBackend
 from mctwist.backends.lmdb import LMDBBackend
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, StartError
-from mctwist.log import Verbosity, make_observer
+from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
 from mctwist.protocols.text import TextProtocol, TextSettings
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
@@ -49,17 +50,26 @@ DIALECTS: "dict[str, Callable[[StorageService, Stats, TextSettings, Any], BuildC
 }
 
 
+class CannotStart(SystemExit, Exception):
+    """
+    An exit without a traceback that twistd still takes for an exception: it removes its pid file,
+    and in daemon mode tells the process that waits for the daemon.
+    """
+
+
 class CommandService(RootService):
-    """
-    The server as a command: what keeps it from starting is one line in the log, and exit 1.
+    """The server as a command: what keeps it from starting is one line in the log, and exit 1."""
 
-    The exception goes on to twistd, which then removes its pid file, and in daemon mode tells the
-    process that waits for the daemon. The traceback that Python would print last is left out.
-    """
-
-    def __init__(self, *args: Any, observer: Optional[ILogObserver] = None, **more: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        observer: Optional[ILogObserver] = None,
+        signals: "Optional[Callable[[], None]]" = None,
+        **more: Any,
+    ) -> None:
         super().__init__(*args, **more)
         self._observer = observer
+        self._signals = signals
 
     def setServiceParent(self, parent: Any) -> None:
         """Also give the application, where there is one, the observer that twistd asks it for."""
@@ -72,8 +82,9 @@ class CommandService(RootService):
             super().startService()
         except StartError as fault:
             self.log.critical("cannot start: {fault}", fault=fault)
-            sys.excepthook = lambda *args: None
-            raise
+            raise CannotStart(1) from None
+        if self._signals is not None:
+            self._signals()
 
 
 def make_service(options: Options) -> IService:
@@ -120,13 +131,15 @@ def _make_service(options: Options, reactor: Any) -> IService:
                 ),
             )
         )
+    log_file = _log_file(options)
     return CommandService(
         storage,
         connections,
         listeners,
         ports_file=options["ports-file"] and os.path.abspath(options["ports-file"]),
         warnings=warnings,
-        observer=_observer(options, verbosity),
+        observer=log_file and make_observer(log_file, options["log-format"], verbosity),
+        signals=lambda: _take_signals(reactor, log_file) if _twistd(options) else None,
     )
 
 
@@ -169,16 +182,40 @@ def _is_open(interface: str) -> bool:
         return interface != "localhost"
 
 
-def _observer(options: Options, verbosity: Verbosity) -> Optional[ILogObserver]:
-    """The log observer; None: twistd has been told of another."""
-    twistd = getattr(options, "parent", None) or {}
+def _twistd(options: Options) -> "dict[str, Any]":
+    """The options of twistd itself; empty: it is not twistd that has these parsed."""
+    return getattr(options, "parent", None) or {}
+
+
+def _log_file(options: Options) -> Any:
+    """Where the log goes; None: twistd has been told of an observer, which has its own place."""
+    twistd = _twistd(options)
     if twistd.get("logger") or twistd.get("syslog"):
         return None
     path = twistd.get("logfile")
     if path is None and twistd and not twistd.get("nodaemon"):
         path = "twistd.log"
-    path = None if path in (None, "-") else os.path.abspath(path)
-    return make_observer(path, options["log-format"], verbosity)
+    return sys.stdout if path in (None, "-") else LazyFile(os.path.abspath(path))
+
+
+def _take_signals(reactor: Any, log_file: Any) -> None:
+    """
+    SIGTERM ends the server with status 0, for it is how one is meant to be stopped; twistd would
+    kill itself with it once more at the end. SIGUSR1 has the log reopened.
+    """
+    log = Logger()
+
+    def stop(*args: Any) -> None:
+        log.info("Received SIGTERM, shutting down.")
+        reactor.callFromThread(reactor.stop)
+
+    def reopen(*args: Any) -> None:
+        if isinstance(log_file, LazyFile):
+            reactor.callFromThread(log_file.reopen)
+
+    # The reactor sets its own handlers when it starts to run.
+    reactor.callWhenRunning(signal.signal, signal.SIGTERM, stop)
+    reactor.callWhenRunning(signal.signal, signal.SIGUSR1, reopen)
 
 
 #: The name that `twistd` looks for.

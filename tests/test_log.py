@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ class LogCase(SynchronousTestCase):
     def logger(self, form: str = "text", level: str = "info", verbosity: int = 0) -> Logger:
         """A logger to the file, and to nothing else."""
         self.verbosity = Verbosity(level, verbosity)
-        observer: Any = make_observer(str(self.path), form, self.verbosity)
+        file = LazyFile(str(self.path))
+        self.addCleanup(file.reopen)
+        observer: Any = make_observer(file, form, self.verbosity)
         return Logger("mctwist.test", observer=observer)
 
     def lines(self) -> "list[str]":
@@ -141,6 +144,6 @@ class FileTests(LogCase):
 
     def test_none_is_standard_output(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            observer: Any = make_observer(None, "text", Verbosity("info"))
+            observer: Any = make_observer(sys.stdout, "text", Verbosity("info"))
         Logger("mctwist.test", observer=observer).info("hello")
         self.assertTrue(out.getvalue().endswith("hello\n"))

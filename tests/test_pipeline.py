@@ -195,6 +195,13 @@ class GroupTests(PipelineCase):
         client.ask(b"get a b c\r\ngets a\r\n" * 50)
         self.assertEqual((backend.batches, backend.reads), ([1], 1))
 
+    def test_what_writes_is_not_tried_as_a_read(self) -> None:
+        backend = CountingBackend()
+        client = self.server(backend=backend).connect()
+        for command in (b"delete k", b"incr k 1", b"touch k 0", b"gat 0 k", b"get k\r\ndelete k"):
+            client.ask(command + b"\r\n")
+        self.assertEqual((len(backend.batches), backend.reads), (5, 0))
+
     def test_an_answer_is_one_write(self) -> None:
         server = self.server()
         transport = Writes()
@@ -277,6 +284,18 @@ class FlowTests(PipelineCase):
             socket.drain()
         self.assertEqual(server.stats.get_hits, keys)
         self.assertTrue(socket.reading)
+
+    def test_a_turn_that_was_put_off_is_not_taken_when_the_peer_has_stopped_reading(self) -> None:
+        server = self.filled(1000, MOST_BYTES)
+        client = server.connect()
+        client.send(b"get k1\r\n" * 9)
+        hits = server.stats.get_hits
+        client.transport.producer.pauseProducing()
+        server.settle()
+        self.assertEqual(server.stats.get_hits, hits)
+        client.transport.producer.resumeProducing()
+        server.settle()
+        self.assertEqual(server.stats.get_hits, 9)
 
     def test_each_instalment_has_a_turn_of_the_reactor_of_its_own(self) -> None:
         server = self.filled(1000, MOST_BYTES)

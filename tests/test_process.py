@@ -8,7 +8,9 @@ asked for. The kernel keeps the peak, so no moment is missed.
 
 import datetime
 import ipaddress
+import os
 import resource
+import signal
 import socket
 import ssl
 import stat
@@ -459,6 +461,29 @@ def test_resets_and_churn_leave_nothing_behind(tmp_path: Path) -> None:
         with server.connect() as connection:
             eventually(lambda: stats_of(connection)["curr_connections"] == "1", "it is alone")
         check_unharmed(server)
+
+
+# How much is in whose buffer at that moment is a matter of luck.
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_client_that_still_sends_when_it_stops_gets_the_answers_it_is_owed(
+    tmp_path: Path, attempt: int
+) -> None:
+    answer = b"VALUE big 0 1000000\r\n" + BIG + b"\r\nEND\r\n"
+    with Server(tmp_path) as server, server.connect() as connection:
+        assert connection.ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+        # So that the last of the answers waits in the server's system.
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        connection.send(b"get big\r\n" * 20)
+        # While these answers are not read, the server reads nothing of what follows.
+        sender = connection.send_aside((b"set k 0 0 1000000\r\n" + BIG + b"\r\n") * 50)
+        first = connection.exactly(len(answer))
+        os.kill(server.pid, signal.SIGTERM)
+        eventually(lambda: "SIGTERM" in server.log(), "it has been told")
+        rest = connection.until_closed()
+        server.ended()
+        sender.join(PATIENCE)
+    assert len(first + rest) >= 20 * len(answer)
+    assert (first + rest).startswith(20 * answer)
 
 
 def test_no_client_keeps_it_from_stopping(tmp_path: Path) -> None:

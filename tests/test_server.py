@@ -1,7 +1,6 @@
 """The listening side: how many may come in, and the order of start and stop."""
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -21,7 +20,7 @@ from zope.interface.verify import verifyObject
 from mctwist.interfaces import StartError
 from mctwist.server import STOP_TIMEOUT, ConnectionFactory, Connections, Listener, RootService
 from mctwist.stats import Stats
-from mctwist.tap import CommandService
+from mctwist.tap import CannotStart, CommandService
 from mctwist.testing import ManualReactor
 
 
@@ -354,16 +353,14 @@ class CommandTests(RootTests):
     """The server as twistd runs it."""
 
     def root(self, **options: Any) -> RootService:
-        self.patch(sys, "excepthook", sys.excepthook)
-        return CommandService(self.storage, self.connections, self.listeners, **options)
+        return Unended(self.storage, self.connections, self.listeners, **options)
 
     def test_what_keeps_it_from_starting_is_one_line_and_no_traceback(self) -> None:
-        self.patch(sys, "excepthook", sys.excepthook)
         self.storage.fault = StartError("it is in use")
         command = CommandService(self.storage, self.connections, self.listeners)
         with capturedLogs() as events:
-            self.assertRaises(StartError, command.startService)
-        self.assertIsNone(sys.excepthook(StartError, StartError("it is in use"), None))
+            error = self.assertRaises(CannotStart, command.startService)
+        self.assertEqual(error.code, 1)
         (event,) = events
         self.assertEqual(event["log_level"].name, "critical")
         self.assertEqual(formatEvent(event), "cannot start: it is in use")
@@ -375,3 +372,13 @@ class CommandTests(RootTests):
             command = CommandService(self.storage, self.connections, self.listeners, observer=given)
             command.setServiceParent(application)
             self.assertIs(application.getComponent(ILogObserver), given)
+
+
+class Unended(CommandService):
+    """A CommandService whose exit is the error behind it, so that it can be held to the same."""
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except CannotStart as error:
+            raise StartError(str(error.__context__)) from None

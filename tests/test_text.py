@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, Results, Steps, StorageError, StoreFull
 from mctwist.item import size_in_memcached
-from mctwist.protocols.text import MOST_GET_LINE, MOST_LINE, TextSettings
+from mctwist.protocols.text import MOST_GET_LINE, TextSettings
 from mctwist.testing import START, Trouble
 from tests.wire import Client, TextServer
 
@@ -233,18 +233,19 @@ class LineTests(TextCase):
         self.check((b"  flush_all\r\n", OK), (b" verbosity 1\r\n", OK))
 
     def test_a_line_that_does_not_end_is_cut_off(self) -> None:
-        for line in (b"x" * (MOST_LINE + 1), b"set " + b"k" * MOST_LINE, b"gets" * MOST_LINE):
+        most = 2048
+        for line in (b"x" * (most + 1), b"set " + b"k" * most, b"gets" * most):
             for size in (1, 100, len(line)):
                 client = self.server().connect()
-                self.assertEqual(client.ask(b"bogus\r\n" + line[:MOST_LINE]), ERROR)
+                self.assertEqual(client.ask(b"bogus\r\n" + line[:most]), ERROR)
                 self.assertFalse(client.closed)
-                for place in range(MOST_LINE, len(line), size):
+                for place in range(most, len(line), size):
                     client.send(line[place : place + size])
                 client.send(b"\r\nbogus\r\n")
                 self.assertEqual((client.answers(), client.closed), (b"", True))
 
     def test_one_that_ends_in_time_is_not(self) -> None:
-        self.check((b"x" * (MOST_LINE - 1) + b"\r\n", ERROR), miss(b"k"))
+        self.check((b"x" * 2047 + b"\r\n", ERROR), miss(b"k"))
 
     def test_a_get_of_many_keys_is_not(self) -> None:
         keys = [b"key-%d-" % number + b"k" * 230 for number in range(520)]

@@ -102,6 +102,15 @@ class Journal:
             os.ftruncate(self._file, self.size)
 
 
+def sync_file(path: Path) -> None:
+    """Make durable what the file at `path` holds."""
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def journals(directory: Path) -> "list[Path]":
     """The journals in `directory`, oldest first."""
     return sorted(directory.glob(f"{_PREFIX}*"))

@@ -26,15 +26,16 @@ its own: those that grow the store fail, the others do not.
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import lmdb
 from zope.interface import implementer
 
 from mctwist.backends.folder import Folder
-from mctwist.backends.journal import Entry, Journal, journals, next_journal, replay
+from mctwist.backends.journal import Entry, Journal, journals, next_journal, replay, sync_file
 from mctwist.backends.transaction import (
     Read,
     Snapshot,
@@ -114,7 +115,7 @@ class LMDBBackend:
         self._lock = Lock()  # held while a batch is published, and while the view is read
         self._published = 0  # odd while a batch is being published
         self._view: Optional[Snapshot] = None  # kept from one read to the next
-        self._view_txn: Optional[lmdb.Transaction[bytes]] = None
+        self._end_view: Optional[Callable[[], None]] = None
         self._maintenance = Lock()  # held by a checkpoint
         self._taken = 0  # bytes of LMDB's pages
         self._stuck: Optional[StorageError] = None  # why the last checkpoint failed, ...
@@ -171,6 +172,7 @@ class LMDBBackend:
         old = journals(self._folder.path)
         records: _Records = {}
         for path in old:
+            sync_file(path)
             for state, entries in replay(path, State.SIZE):
                 records.update(entries)
                 self._state = State(state)
@@ -232,14 +234,14 @@ class LMDBBackend:
 
     def _look(self, steps: Steps, now: int) -> Results:
         state = self._state
-        read, txn = self._begin()
+        read, end = self._begin()
         try:
             return look(Snapshot(read, state, now), steps)
         finally:
-            txn.abort()
+            end()
 
-    def _begin(self) -> "tuple[Read, lmdb.Transaction[bytes]]":
-        """What reads the store as it is now, and the transaction that must be ended for it."""
+    def _begin(self) -> "tuple[Read, Callable[[], None]]":
+        """What reads the store as it is now, and what ends that."""
         recent, (frozen, _, _) = self._layers
         if self._env is None:
             raise StorageError("the store is closed")
@@ -260,10 +262,17 @@ class LMDBBackend:
                 self.damaged += 1
                 return None
 
-        return read, txn
+        def end() -> None:
+            # py-lmdb frees a reader's slot only with the object, so nobody may keep that: not
+            # the traceback of a step's exception either.
+            nonlocal txn, stored
+            txn.abort()
+            del txn, stored
+
+        return read, end
 
     def _make_view(self) -> Snapshot:
-        read, self._view_txn = self._begin()
+        read, self._end_view = self._begin()
         self._view = Snapshot(read, self._state, 0)
         return self._view
 
@@ -271,9 +280,9 @@ class LMDBBackend:
         """What the view looks into has changed; it would also keep pages from being reused."""
         with self._lock:
             self._view = None
-            txn, self._view_txn = self._view_txn, None
-            if txn is not None:
-                txn.abort()
+            end, self._end_view = self._end_view, None
+            if end is not None:
+                end()
 
     # Writing
 
@@ -292,12 +301,12 @@ class LMDBBackend:
     def _attempt(self, lists: Sequence[Steps], now: int) -> list[Results]:
         before = self._state
         state = before.copy()
-        read, txn = self._begin()
+        read, end = self._begin()
         try:
             transaction = Transaction(read, state, now)
             answers = run(transaction, lists)
         finally:
-            txn.abort()
+            end()
         entries = [
             (key, None if item is None else encode(key, item)) for key, item in transaction.finish()
         ]
@@ -404,6 +413,12 @@ class LMDBBackend:
         self._layers = ({}, Frozen(self._layers[0], self._state.encode(), old))
         self._drop_view()
 
+    def _sync_journal(self) -> None:
+        """LMDB must not know more than the journal that is replayed over it."""
+        if self._journal is not None and self._sync != "never":
+            with suppress(OSError):
+                self._journal.sync()
+
     def _merge(self) -> None:
         """
         Have the checkpoint that finds no room be of all there is: of what has been deleted since
@@ -412,6 +427,7 @@ class LMDBBackend:
         with self._maintenance:
             recent, frozen = self._layers
             if recent:
+                self._sync_journal()
                 records = {**frozen.records, **recent}
                 self._layers = ({}, Frozen(records, self._state.encode(), frozen.journals))
                 self._drop_view()
@@ -440,6 +456,7 @@ class LMDBBackend:
     def _settle(self) -> None:
         """Have nothing frozen and nothing recent, in this thread."""
         self.maintain()
+        self._sync_journal()
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()

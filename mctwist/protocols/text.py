@@ -104,6 +104,9 @@ class TextProtocol(LineReceiver):
         self._closed = True
         if self._pipeline is not None:
             self._pipeline.lost()
+        # The pipeline and this refer to each other, and the collector seldom comes.
+        self._pipeline = None
+        self._steps, self._chunks, self._partial = [], [], []
         self._lost(self)
 
     def readConnectionLost(self) -> None:
@@ -244,6 +247,8 @@ class TextProtocol(LineReceiver):
                 # Only these may stand behind spaces: memcached looks for them last, by word.
                 _ADMIN.get(words[0] if words else b"", TextProtocol._unknown)(self, words, quiet)
         except ClientError as error:
+            # The errors are made once and raised often; a traceback would keep what was read.
+            error.__traceback__ = None
             self._say(error.wire, quiet)
         return -1 if self._closed else start
 
@@ -256,6 +261,7 @@ class TextProtocol(LineReceiver):
             limit = self._settings.max_item_size
             upload = classic.upload(words, length, quiet, self._storage.now, limit)
         except ClientError as error:
+            error.__traceback__ = None
             self._say(error.wire, quiet)
         except TooLarge as error:
             self._steps.append(error.step)
