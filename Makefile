@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint bench soak clean
+.PHONY: run test lint bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= mctwist --interface 127.0.0.1 --port 11211 --storage ./mctwist-data $(ARGS)
@@ -25,7 +25,7 @@ clean:
 	rm -rf $(VENV) dist bench/work _trial_temp*
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
