@@ -5,6 +5,7 @@ What every backend promises is in test_backends.py.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
@@ -150,6 +151,82 @@ class FullMapTests(LMDBCase):
                     continue
             (result,) = backend.perform([[put(b"new", b"v")]], NOW)[0]
         self.assertNotIsInstance(result, StorageError)
+
+
+class FullJournalTests(LMDBCase):
+    """A disk on which the journal may have so many bytes and no more."""
+
+    room = 4096
+
+    def setUp(self) -> None:
+        super().setUp()
+
+        def pwrite(file: int, data: bytes, offset: int) -> int:
+            if offset + len(data) > self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return os_pwrite(file, data, offset)
+
+        self.patch(os, "pwrite", pwrite)
+
+    def test_what_is_in_the_tables_makes_room_in_the_journal(self) -> None:
+        backend = self.opened()
+        for number in range(40):
+            self.do(backend, put(b"%d" % number, b"v" * 100))
+            for value in (b"w" * 1000, b"%d" % number):
+                ((status, _),) = self.do(backend, put(b"key", value))
+                self.assertIs(status, operations.STORED, number)
+        copy = self.directory / "killed"
+        shutil.copytree(self.path, copy)
+        for store in (backend, self.opened(path=copy)):
+            self.assertEqual(self.value(store, b"key"), b"39")
+            for number in range(40):
+                self.assertIsNotNone(self.value(store, b"%d" % number), number)
+
+    def test_what_fits_nowhere_is_refused_alone(self) -> None:
+        backend = self.opened()
+        large, small, gone = self.do(
+            backend, put(b"large", b"v" * self.room), put(b"small"), delete(b"none")
+        )
+        self.assertIsInstance(large, StoreFull)
+        self.assertEqual((small[0], gone[0]), (operations.STORED, operations.NOT_FOUND))
+        self.assertIsNone(self.value(backend, b"large"))
+        self.assertEqual(self.value(backend, b"small"), b"value")
+
+
+class PanicTests(LMDBCase):
+    """LMDB, having failed in the middle of a commit, takes nothing more until it is reopened."""
+
+    def test_it_is_opened_anew_and_nothing_is_lost(self) -> None:
+        backend = self.opened(checkpoint=0)
+        self.do(backend, put(b"old"))
+        backend.perform([[put(b"key")]], NOW)
+        backend._env = cast(lmdb.Environment, Panicked(backend))
+        for _ in range(2):
+            self.assertRaises(StorageError, backend.maintain)
+            self.assertTrue(backend.due)
+            self.assertEqual(self.value(backend, b"key"), b"value")
+        self.do(backend, put(b"new"))
+        self.assertFalse(backend.due)
+        for key in (b"old", b"key", b"new"):
+            self.assertEqual(self.value(backend, key), b"value")
+
+
+class Panicked:
+    """An LMDB environment that has panicked: it can be read, and nothing else."""
+
+    def __init__(self, backend: LMDBBackend) -> None:
+        self._env = backend._env
+
+    def begin(self, *args: Any, **options: Any) -> Any:
+        if options.get("write"):
+            panic = lmdb.PanicError("MDB_PANIC")
+            panic.code = -30795
+            raise panic
+        assert self._env is not None
+        return self._env.begin(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
 
 
 class CheckpointTests(LMDBCase):
@@ -403,7 +480,7 @@ class DamageTests(LMDBCase):
         self.assertRaises(StartError, LMDBBackend(str(self.path)).open)
 
 
-os_fdatasync = os.fdatasync
+os_fdatasync, os_pwrite = os.fdatasync, os.pwrite
 
 
 def refuse(*args: object, **kw: object) -> None:
