@@ -509,8 +509,8 @@ def cycles(few: int) -> int:
     ("kind", "sync", "few", "most"),
     [
         ("lmdb", "always", 20, 6000),
-        ("lmdb", "relaxed", 4, 6000),
-        ("lmdb", "never", 4, 6000),
+        ("lmdb", "relaxed", 3, 6000),
+        ("lmdb", "never", 3, 6000),
         ("directory", "always", 3, 600),
         ("directory", "never", 3, 600),
     ],
@@ -532,7 +532,7 @@ def test_what_was_acknowledged_survives_a_kill(
 def test_what_was_acknowledged_survives_kills_during_the_start(tmp_path: Path, rng: Random) -> None:
     with Server(tmp_path) as server:
         writers = Writers(server, rng)
-        for cycle in range(cycles(6)):
+        for cycle in range(cycles(4)):
             writers.write(HEAVY if cycle % 2 else LIGHT, 500)
             server.kill()
             writers.join()

@@ -322,10 +322,16 @@ class LMDBBackend:
         assert self._journal is not None
         if self._stuck is not None:
             raise StoreFull(str(self._stuck))
+        if self._taken + self._journal.size <= self._limit:
+            return
+        # What has been deleted since the last checkpoint may have made room.
+        if self._journal.size:
+            self._turn()
+        try:
+            self.maintain()
+        except StorageError as fault:
+            raise StoreFull(str(fault)) from fault
         if self._taken + self._journal.size > self._limit:
-            # What has been deleted since the last checkpoint may have made room.
-            if self._journal.size:
-                self._turn()
             raise StoreFull("the store is at its limit")
 
     def _append(self, state: bytes, entries: "list[Entry]") -> None:
