@@ -87,16 +87,17 @@ COMMANDS: dict[str, Callable[[int, Path], list[str]]] = {
 
 
 @contextmanager
-def running(name: str, directory: Path) -> Iterator[Server]:
+def running(name: str, directory: Path, *flags: str) -> Iterator[Server]:
     """A server that listens, until the block is left.
 
+    :param flags: of its command line, behind those that it is always given.
     :raises NotStarted: with the end of what the server had to say.
     """
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            COMMANDS[name](port, directory),
+            [*COMMANDS[name](port, directory), *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -10,12 +10,12 @@ Dialects hand lists of steps to an `IStorage`, which hands lists of such lists t
 which runs them on an `ITransaction`. Times are milliseconds since the epoch throughout.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from zope.interface import Attribute, Interface
 
-from mctwist.item import Item
+from mctwist.item import Entry, Item
 
 Operation = Callable[..., Any]
 Render = Callable[[Any, bytes, Any], bytes]
@@ -49,9 +49,19 @@ class ITransaction(Interface):
     """What an operation sees: one state of the store, at one moment."""
 
     now: int = Attribute("Milliseconds since the epoch; the same for a whole batch.")
+    visits: "dict[int, int]" = Attribute(
+        "Where a step leaves `stamp` under the place of an item that it has fetched for a client."
+    )
+    stamp: int = Attribute("Of this moment.")
 
     def get(key: bytes) -> Optional[Item]:
         """The item under `key` that is alive: stored, not expired, not flushed."""
+
+    def accessed(item: Item) -> tuple[int, bool]:
+        """
+        When `item` was last fetched or written, in seconds since the epoch, and whether it has
+        been fetched since it was written.
+        """
 
     def put(
         key: bytes,
@@ -68,6 +78,7 @@ class ITransaction(Interface):
 
         :param cas: its CAS unique; None: the sequence number.
         :raises NeedsWrite: the transaction is a snapshot.
+        :raises StoreFull: there is no room, and nothing may be evicted.
         """
 
     def delete(key: bytes) -> None:
@@ -81,8 +92,18 @@ class ITransaction(Interface):
             It replaces a deadline that is still to come.
         """
 
+    def flush_prefix(prefix: bytes) -> bool:
+        """
+        All that is stored under keys that begin with `prefix` is gone. Raises as `put` does.
+
+        :return: whether it is; False: too many prefixes wait to be swept.
+        """
+
     def counts() -> tuple[int, int]:
-        """The live items, and their bytes as memcached counts them (expired ones included)."""
+        """
+        The live items, and their bytes as memcached counts them. Those that have expired, or
+        are under a flushed prefix, count until they are swept.
+        """
 
 
 class IBackend(Interface):
@@ -90,14 +111,20 @@ class IBackend(Interface):
     A store of records. Its methods block; `IStorage` owns the threads that call them.
 
     `perform` is only ever called by one thread at a time, and so is `maintain`, perhaps while
-    `perform` is at work; `read` by any.
+    `perform` is at work; `read` and `walk` by any.
     """
 
     name: str = Attribute("The kind, as in --storage KIND:ARG, with what it is on.")
     inline: bool = Attribute("Whether `read` may be called in the reactor: it does not block.")
     notice: Optional[str] = Attribute("What people must be told of the last opening, if anything.")
     due: bool = Attribute("Whether `maintain` has something to do.")
+    pending: bool = Attribute(
+        "Whether there is more to sweep or to evict: have `perform` run, with nothing if need be."
+    )
     damaged: int = Attribute("How many reads met a record that did not verify, since `open`.")
+    evicted: "Optional[Callable[[list[Entry]], None]]" = Attribute(
+        "Called by `perform` with what it has evicted; None: nobody wants to know."
+    )
 
     def open() -> None:
         """
@@ -117,14 +144,26 @@ class IBackend(Interface):
         than its list of steps, also empty, but never all of them are. A step that fails has its
         exception as its result and no effect; its neighbours are not touched.
 
+        What is dead is swept, and what is too much evicted, in bounded pieces by the way; so
+        this is called once a second even where there are no lists.
+
         :raises StorageError: nothing of the batch has happened.
         """
 
-    def read(steps: Steps, now: int) -> Results:
+    def read(steps: Steps, now: int, patient: bool = False) -> Results:
         """
         Run one instalment of `steps` on a snapshot.
 
+        :param patient: the caller is a thread that may wait, and must hold up nobody else.
         :raises NeedsWrite: a step wants to write.
+        """
+
+    def walk(prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+        """
+        What is live and has a key that begins with `prefix`, in no order, in short pieces.
+
+        Each piece is read when it is asked for, so that no state of the store is held for long.
+        What is stored all the while comes once, what comes or goes meanwhile may or may not.
         """
 
     def maintain() -> None:
@@ -134,8 +173,14 @@ class IBackend(Interface):
         :raises StorageError: it could not be done; it is still due.
         """
 
+    def resize(limit: int) -> bool:
+        """Have no more than `limit` bytes stored from now on. Returns whether that can be."""
+
     def live() -> tuple[int, int]:
         """As `ITransaction.counts`, as of the last batch."""
+
+    def figures() -> Mapping[str, Any]:
+        """What the store counts and measures, for `stats`; see `backends.tally`."""
 
 
 class IStorage(Interface):
@@ -158,5 +203,19 @@ class IStorage(Interface):
             failed is in the results.
         """
 
+    def walk(prefix: bytes = b"") -> Any:
+        """
+        What is stored under keys that begin with `prefix`.
+
+        :return: a function that is called for each piece, and returns a Deferred of a list of
+            `Entry`; of None at the end. It fails with `StorageError`.
+        """
+
+    def resize(limit: int) -> bool:
+        """As `IBackend.resize`."""
+
     def live() -> tuple[int, int]:
         """As `IBackend.live`."""
+
+    def figures() -> Mapping[str, Any]:
+        """As `IBackend.figures`, with the storage's own."""

@@ -59,12 +59,36 @@ class Item(NamedTuple):
     value: bytes
 
 
+class Entry(NamedTuple):
+    """
+    What a listing tells of an item, and a log of evictions: all but the value.
+
+    :ivar item: the item, its value left out (b"").
+    :ivar length: bytes of its value.
+    :ivar accessed: seconds since the epoch of the last access.
+    :ivar fetched: it has been fetched since it was written.
+    """
+
+    key: bytes
+    item: Item
+    length: int
+    accessed: int
+    fetched: bool
+
+    @property
+    def size(self) -> int:
+        """As memcached counts it."""
+        return size_in_memcached(self.key, self.length, self.item.flags)
+
+
 # The version; Item's fields in their order, little-endian and unpadded; then the value, and the
 # CRC-32 of key and all that is before it.
 _VERSION = b"\x01"
 _FIELDS = Struct("<BHIqQQQI")
 _CHECKSUM = Struct("<I")
 _VALUE = len(_VERSION) + _FIELDS.size
+_INDEXED = Struct("<q16xQ")  # expiry and place, as they lie in the fields
+_INDEXED_AT = len(_VERSION) + Struct("<BHI").size
 _SMALLEST = _VALUE + _CHECKSUM.size
 # CRC-32 over any message followed by its own CRC-32 (little-endian) is this constant, so a
 # record verifies in one pass over the bytes as they lie, without a slice.
@@ -89,6 +113,17 @@ def decode(key: bytes, record: bytes) -> Item:
     if crc32(record, crc32(key)) != _RESIDUE or record[:1] != _VERSION or len(record) < _SMALLEST:
         raise DamagedRecord("the checksum or the version of a record does not verify")
     return _new(Item, _unpack(record, 1) + (record[_VALUE:-4],))  # noqa: RUF005 (twice as fast)
+
+
+def indexed(record: bytes) -> "tuple[int, int]":
+    """The expiry and the place in a record; nothing is verified."""
+    expiry, place = _INDEXED.unpack_from(record, _INDEXED_AT)
+    return expiry, place
+
+
+def without_value(item: Item) -> Item:
+    """`item`, with its value left out."""
+    return item._replace(value=b"")
 
 
 def size_in_memcached(key: bytes, length: int, flags: int) -> int:

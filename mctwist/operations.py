@@ -81,7 +81,10 @@ def counts(transaction: ITransaction, key: bytes) -> tuple[int, int]:
 
 def fetch(transaction: ITransaction, key: bytes) -> Optional[Item]:
     """get, gets."""
-    return transaction.get(key)
+    item = transaction.get(key)
+    if item is not None:
+        transaction.visits[item[6]] = transaction.stamp
+    return item
 
 
 def fetch_and_touch(transaction: ITransaction, key: bytes, expiry: int) -> Optional[Item]:
@@ -187,6 +190,11 @@ def flush(transaction: ITransaction, key: bytes, deadline: int) -> Outcome:
     return DONE, None
 
 
+def flush_prefix(transaction: ITransaction, key: bytes, prefix: bytes) -> Outcome:
+    """flush_prefix: all that is stored under keys that begin with `prefix` is gone."""
+    return (DONE if transaction.flush_prefix(prefix) else NOT_STORED), None
+
+
 def number_in(value: bytes) -> Optional[int]:
     """
     The number memcached reads in `value`, or None.
@@ -204,7 +212,10 @@ def number_in(value: bytes) -> Optional[int]:
 
 
 def _touched(transaction: ITransaction, key: bytes, item: Item, expiry: int) -> Item:
-    return transaction.put(key, item.value, item.flags, expiry, item.marks, item.cas)
+    # memcached takes a touch for a fetch, too (items.c, do_item_get_and_touch).
+    item = transaction.put(key, item.value, item.flags, expiry, item.marks, item.cas)
+    transaction.visits[item.place] = transaction.stamp
+    return item
 
 
 def _extended(

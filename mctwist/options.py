@@ -27,11 +27,10 @@ INLINE_READS = ("auto", "always", "never")
 _SIZE = re.compile(r"([0-9]{1,15})([kmg]?)", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SMALLEST_ITEM, _LARGEST_ITEM = 1 << 10, 1 << 30
+_LARGEST_STORE = 1 << 44
 
 #: Options of memcached that have no meaning here: letter, name, what it takes, and why not.
 _MEANINGLESS = [
-    ("m", "memory-limit", "MB", "items are kept on disk; see --storage-limit"),
-    ("M", "disable-evictions", None, "nothing is evicted"),
     ("U", "udp-port", "PORT", "UDP is not served"),
     ("k", "lock-memory", None, "the system's page cache holds the items"),
     ("r", "enable-coredumps", None, "use `ulimit -c`"),
@@ -80,12 +79,15 @@ def _natural(name: str, largest: int, smallest: int = 0) -> Any:
     return coerce
 
 
-def _size(name: str) -> Any:
+def _size(name: str, smallest: int = 0) -> Any:
     def coerce(text: str) -> int:
         try:
-            return size_of(text)
+            size = size_of(text)
         except UsageError as error:
             raise UsageError(f"--{name}: {error}") from None
+        if not smallest <= size <= _LARGEST_STORE:
+            raise UsageError(f"--{name}: {text} is out of bounds")
+        return size
 
     return coerce
 
@@ -142,8 +144,10 @@ class Options(usage.Options):
         ["storage", None, "mctwist-data",
          "Where values are kept: [KIND:]ARG, as lmdb:PATH (a bare path is that), "
          "directory:PATH, memory:."],
-        ["storage-limit", None, "10g", "Size the lmdb store may not grow beyond.",
-         _size("storage-limit")],
+        ["storage-limit", None, "10g", "Bytes of items above which the store evicts; on disk "
+         "they take up to 1.3 times as much.", _size("storage-limit", 1 << 20)],
+        ["memory-limit", "m", None, "memcached's spelling of --storage-limit, in megabytes.",
+         _natural("memory-limit", 1 << 24, 1)],
         ["sync", None, "always", "What a power cut may take: always (nothing), relaxed (the "
          "last commit), never (the store).", _one_of("sync", SYNC)],
         ["inline-reads", None, "auto", "Whether the reactor reads the store itself: auto (while "
@@ -161,6 +165,7 @@ class Options(usage.Options):
     optFlags: ClassVar[list[Any]] = [
         ["enable-shutdown", "A", "Allow the shutdown command."],
         ["disable-flush-all", "F", "Refuse the flush_all command."],
+        ["disable-evictions", "M", "At the limit refuse what grows, and evict nothing."],
         *[[name, letter, f"Accepted; {why}."] for letter, name, takes, why in _MEANINGLESS
           if not takes],
         *[[name, letter, f"Refused: no {what}."] for letter, name, takes, what in _PROTECTIVE
@@ -247,6 +252,8 @@ class Options(usage.Options):
         for _, name, _, why in _MEANINGLESS:
             if self[name] and (name, self[name]) not in _HARMLESS:
                 self.warnings.append(f"--{name} has no meaning here: {why}")
+        if self["memory-limit"] is not None:
+            self["storage-limit"] = self["memory-limit"] << 20
         kind, colon, argument = self["storage"].partition(":")
         self["storage"] = (kind, argument) if colon else ("lmdb", self["storage"])
         self._choose_listeners()

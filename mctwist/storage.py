@@ -8,6 +8,10 @@ batch: one `deferToThread`, one transaction, one sync for all of it. Lists of no
 need no batch: where the backend does not block they are answered at once by `read`, in the
 reactor; elsewhere they go to read threads of their own. There is one Deferred for each list.
 
+Once a second there is a batch in any case, in which the store does what time brings: what has
+expired is swept, what is recent is written down. While there is more to sweep or to evict, empty
+batches follow each other, with the reactor's turns between them.
+
 A fault of the store is logged here, once a minute at most for each kind, and travels on as the
 result of the steps that met it.
 """
@@ -15,11 +19,11 @@ result of the steps that met it.
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,9 +31,18 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mctwist.interfaces import IBackend, IStorage, NeedsWrite, Results, Steps, StorageError
+from mctwist.item import Entry
 
 #: A batch is closed when it holds this many steps; the rest is for the next.
 MOST_BATCH_STEPS = 20_000
+
+#: ... or when the values in it, as far as they can be seen, hold this many bytes.
+MOST_BATCH_BYTES = 16 << 20
+
+#: Seconds from one batch that there is in any case to the next, ...
+TICK = 1.0
+#: ... and from one piece of a sweep to the next: a sweep takes a third of a thread at most.
+SWEEP_PAUSE = 0.003
 
 #: Read threads, for backends whose reads block. They wait for the disk, not for the processor.
 READERS = 4
@@ -90,6 +103,7 @@ class StorageService(Service):
         self._reading = 0
         self._maintaining = False
         self._maintained = 0.0  # when maintenance last failed
+        self._tick: Optional[Any] = None
         self._inline = False
         self._now = 0
         self._damaged = 0
@@ -126,6 +140,7 @@ class StorageService(Service):
             items=items,
             size=size,
         )
+        self._tick = self._reactor.callLater(TICK, self._tend)
 
     def stopService(self) -> "Deferred[None]":
         """
@@ -136,6 +151,8 @@ class StorageService(Service):
         if not self.running:
             return succeed(None)
         super().stopService()
+        if self._tick is not None and self._tick.active():
+            self._tick.cancel()
         idle: Deferred[None] = Deferred()
         self._idle = idle
         idle.addCallback(self._close)
@@ -144,6 +161,29 @@ class StorageService(Service):
 
     def live(self) -> tuple[int, int]:
         return self._backend.live()
+
+    def figures(self) -> "Mapping[str, Any]":
+        return self._backend.figures()
+
+    def resize(self, limit: int) -> bool:
+        return self._backend.resize(limit)
+
+    def walk(self, prefix: bytes = b"") -> "Callable[[], Deferred[Optional[list[Entry]]]]":
+        pieces = self._backend.walk(prefix, self.now())
+
+        def next_piece() -> "Deferred[Optional[list[Entry]]]":
+            if not self.running:
+                return fail(StorageError("the store is closed"))
+            self._reading += 1
+            done = self._defer(self._read_pool, next, pieces, None)
+            return done.addBoth(self._have_walked)
+
+        return next_piece
+
+    def _have_walked(self, piece: Any) -> Any:
+        self._reading -= 1
+        self._settle()
+        return piece
 
     def read(self, steps: Steps) -> Optional[Results]:
         if not self._inline:
@@ -176,11 +216,12 @@ class StorageService(Service):
 
     def _begin(self) -> None:
         self._busy = True
-        count = size = 0
+        count = steps_in_all = size = 0
         for steps, _ in self._queue:
             count += 1
-            size += len(steps)
-            if size > MOST_BATCH_STEPS:
+            steps_in_all += len(steps)
+            size += _bytes_in(steps)
+            if steps_in_all > MOST_BATCH_STEPS or size > MOST_BATCH_BYTES:
                 break
         batch, self._queue = self._queue[:count], self._queue[count:]
         lists = [steps for steps, _ in batch]
@@ -206,6 +247,13 @@ class StorageService(Service):
         if self._backend.damaged != self._damaged:
             self._report_damage()
         self._settle()
+
+    def _tend(self) -> None:
+        """Have a batch run, with nothing in it, if none is at work."""
+        if not self._busy:
+            self._begin()
+        pause = SWEEP_PAUSE if self._backend.pending else TICK
+        self._tick = self._reactor.callLater(pause, self._tend)
 
     def _maintain(self) -> None:
         """Have the backend do what is due, beside the batches; after a failure, not at once."""
@@ -234,7 +282,7 @@ class StorageService(Service):
 
     def _submit_reads(self, steps: Steps, answer: "Deferred[Results]") -> None:
         self._reading += 1
-        done = self._defer(self._read_pool, self._backend.read, steps, self.now())
+        done = self._defer(self._read_pool, self._backend.read, steps, self.now(), True)
         done.addBoth(self._have_read, steps, answer)
 
     def _have_read(self, results: Any, steps: Steps, answer: "Deferred[Results]") -> None:
@@ -313,3 +361,13 @@ class StorageService(Service):
 def _as_results(failure: Failure, lists: Sequence[Steps]) -> list[Results]:
     """A batch that failed as a whole, as the results of each of its steps."""
     return [[failure.value] * len(steps) for steps in lists]
+
+
+def _bytes_in(steps: Steps) -> int:
+    """
+    About the bytes of the values that `steps` bring. A list that fits into one read of a socket
+    does not bring many, whatever it says; only a long value comes by itself.
+    """
+    if len(steps) > 2:
+        return 0
+    return sum(len(word) for _, _, words, _ in steps for word in words if word.__class__ is bytes)

@@ -37,9 +37,9 @@ __all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
 
 #: What may stand before the colon in `--storage`, and what is made of what stands behind it.
 BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
-    "lmdb": lambda path, options: LMDBBackend(path, options["sync"], options["storage-limit"]),
-    "directory": lambda path, options: DirectoryBackend(path, options["sync"]),
-    "memory": lambda path, options: MemoryBackend(),
+    "lmdb": lambda path, options: LMDBBackend(path, options["sync"], *_limit(options)),
+    "directory": lambda path, options: DirectoryBackend(path, options["sync"], *_limit(options)),
+    "memory": lambda path, options: MemoryBackend(*_limit(options)),
 }
 
 #: What may stand before the equals sign in `--listen`, and the connections that speak it.
@@ -159,6 +159,11 @@ def _backend(options: Options) -> IBackend:
         raise UsageError(f"--storage {kind}: needs a path")
     # Made absolute now: a daemon changes its directory.
     return BACKENDS[kind](os.path.abspath(argument), options)
+
+
+def _limit(options: Options) -> "tuple[int, bool]":
+    """How many bytes may be stored, and whether there is eviction."""
+    return options["storage-limit"], not options["disable-evictions"]
 
 
 def _endpoint(where: Any, backlog: int, reactor: Any) -> IStreamServerEndpoint:

@@ -89,7 +89,7 @@ class DurableContract(BackendContract):
         newer = self.directory / "newer"
         self.shut(self.opened(str(newer)))
         name = newer / "mctwist"
-        name.write_text(name.read_text().replace("1", "2"))
+        name.write_text(f"{name.read_text().split()[0]} 99\n")
         for path in (foreign, a_file, other_kind, newer):
             self.assert_refused(str(path))
 

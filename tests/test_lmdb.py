@@ -19,11 +19,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist import operations
 from mctwist.backends import lmdb as lmdb_backend
 from mctwist.backends.lmdb import LMDBBackend
-from mctwist.backends.transaction import State
+from mctwist.backends.state import State
+from mctwist.backends.tables import Tables
 from mctwist.interfaces import Results, StartError, Step, StorageError, StoreFull
 from mctwist.testing import NOW, counts, delete, flush, get, put, step
 
 KIB, MIB = 1 << 10, 1 << 20
+
+
+def tables_of(backend: LMDBBackend) -> Tables:
+    """The LMDB side of a store that is open."""
+    assert backend._tables is not None
+    return backend._tables
 
 
 class LMDBCase(SynchronousTestCase):
@@ -59,7 +66,7 @@ class LimitTests(LMDBCase):
 
     def filled(self, checkpoint: int = lmdb_backend.CHECKPOINT) -> "tuple[LMDBBackend, int]":
         """A store in which no more fits, and how many keys it holds."""
-        backend = self.opened(sync="never", limit=self.limit, checkpoint=checkpoint)
+        backend = self.opened(sync="never", limit=self.limit, evicts=False, checkpoint=checkpoint)
         for number in range(1000):
             (result,) = self.do(backend, put(b"%d" % number, b"v" * (64 * KIB)))
             if isinstance(result, StoreFull):
@@ -200,7 +207,7 @@ class PanicTests(LMDBCase):
         backend = self.opened(checkpoint=0)
         self.do(backend, put(b"old"))
         backend.perform([[put(b"key")]], NOW)
-        backend._env = cast(lmdb.Environment, Panicked(backend))
+        tables_of(backend)._env = cast(lmdb.Environment, Panicked(backend))
         for _ in range(2):
             self.assertRaises(StorageError, backend.maintain)
             self.assertTrue(backend.due)
@@ -217,14 +224,13 @@ class Panicked:
     """An LMDB environment that has panicked: it can be read, and nothing else."""
 
     def __init__(self, backend: LMDBBackend) -> None:
-        self._env = backend._env
+        self._env = tables_of(backend)._env
 
     def begin(self, *args: Any, **options: Any) -> Any:
         if options.get("write"):
             panic: Any = lmdb.PanicError("MDB_PANIC")
             panic.code = -30795
             raise panic
-        assert self._env is not None
         return self._env.begin(*args, **options)
 
     def __getattr__(self, name: str) -> Any:
@@ -239,7 +245,7 @@ class CheckpointTests(LMDBCase):
             backend = self.opened(checkpoint=0)
             backend.perform([[put(b"key", b"1")]], NOW)
             self.assertTrue(backend.due)
-            backend._env = cast(lmdb.Environment, Overtaken(backend, first))
+            tables_of(backend)._env = cast(lmdb.Environment, Overtaken(backend, first))
             ((result,),) = backend.perform([[step(operations.increment, b"key", 1)]], NOW)
             self.assertEqual(result[0], operations.STORED)
             backend.close()
@@ -283,7 +289,7 @@ class CheckpointTests(LMDBCase):
                 held.append(False)
 
             overtake = step(be_overtaken, b"", backend, [others])
-            a, _, b = backend.read([get(b"a"), overtake, get(b"b")], NOW)
+            a, _, b = backend.read([get(b"a"), overtake, get(b"b")], NOW, others)
             self.assertEqual(a.value, b.value)
             backend.close()
             shutil.rmtree(self.path)
@@ -310,10 +316,9 @@ class CheckpointTests(LMDBCase):
         backend = self.opened(checkpoint=0)
         backend.perform([[put(b"key", b"value")]], NOW)
         # As after a fault of the disk behind which it could not be opened again.
-        assert backend._env is not None
         backend._drop_view()
-        backend._env.close()
-        backend._env = None
+        tables_of(backend).close()
+        backend._tables = None
         backend.close()
         self.assertEqual(self.value(self.opened(), b"key"), b"value")
 
@@ -341,10 +346,9 @@ class Overtaken:
     def __init__(self, backend: LMDBBackend, first: bool) -> None:
         self._backend: Optional[LMDBBackend] = backend
         self._first = first
-        self._env = backend._env
+        self._env = tables_of(backend)._env
 
     def begin(self, *args: Any, **options: Any) -> Any:
-        assert self._env is not None
         backend, self._backend = self._backend, None
         if backend is not None and self._first:
             backend.maintain()

@@ -6,7 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mctwist import operations
-from mctwist.backends.transaction import Snapshot, State, Transaction
+from mctwist.backends.sieve import Sieve
+from mctwist.backends.state import State
+from mctwist.backends.transaction import Snapshot, Transaction
 from mctwist.interfaces import ITransaction, NeedsWrite
 from mctwist.item import STALE, Item, size_in_memcached
 from mctwist.operations import expiry_of, number_in
@@ -20,6 +22,11 @@ OLD = Item(0, STALE, 7, LATER, 5, 5, 1, 0, b"old")
 TOP = (1 << 64) - 1
 
 
+def no_stamp(place: int) -> int:
+    """Nothing has ever been visited."""
+    return 0
+
+
 class OperationTests(SynchronousTestCase):
     """Each operation where there is an item, and where there is none."""
 
@@ -28,11 +35,11 @@ class OperationTests(SynchronousTestCase):
         items = {} if item is None else {b"key": item}
         state = State()
         state.sequence, state.place, state.items = 100, 100, len(items)
-        return Transaction(items.get, state, NOW)
+        return Transaction(items.get, no_stamp, Sieve(), state, NOW)
 
     def test_the_transactions_provide_the_interface(self) -> None:
         verifyObject(ITransaction, self.transaction())
-        verifyObject(ITransaction, Snapshot(lambda key: None, State(), NOW))
+        verifyObject(ITransaction, Snapshot(lambda key: None, no_stamp, Sieve(), State(), NOW))
 
     def test_on_a_hit_and_on_a_miss(self) -> None:
         store = (b"new", 9, LATER + 1)
@@ -145,7 +152,7 @@ class OperationTests(SynchronousTestCase):
 
     def test_on_a_snapshot_whatever_finds_something_to_write_says_so(self) -> None:
         items = {b"key": OLD, b"n": OLD._replace(value=b"1")}
-        snapshot = Snapshot(items.get, State(), NOW)
+        snapshot = Snapshot(items.get, no_stamp, Sieve(), State(), NOW)
         for operation, key, arguments in (
             (operations.store, b"new", (b"", 0, 0)),
             (operations.add, b"new", (b"", 0, 0)),
@@ -165,7 +172,7 @@ class ArithmeticTests(SynchronousTestCase):
 
     def counted(self, operation: Any, value: bytes, delta: int) -> "tuple[str, bytes]":
         items = {b"key": OLD._replace(value=value)}
-        transaction = Transaction(items.get, State(), NOW)
+        transaction = Transaction(items.get, no_stamp, Sieve(), State(), NOW)
         status, item = operation(transaction, b"key", delta)
         self.assertEqual(transaction.get(b"key"), item)
         self.assertEqual((item.flags, item.expiry), (OLD.flags, OLD.expiry))

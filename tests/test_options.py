@@ -26,8 +26,8 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("s", "unix-socket", "/tmp/s", QUIET),
     ("U", "udp-port", "11211", WARNED),
     ("U", "udp-port", "0", QUIET),
-    ("m", "memory-limit", "64", WARNED),
-    ("M", "disable-evictions", None, WARNED),
+    ("m", "memory-limit", "64", QUIET),
+    ("M", "disable-evictions", None, QUIET),
     ("c", "conn-limit", "4096", QUIET),
     ("k", "lock-memory", None, WARNED),
     ("h", "help", None, ENDS),
@@ -124,9 +124,9 @@ class MemcachedTests(OptionsCase):
                         self.assertTrue(all(f"--{name}" in line for line in warnings), warnings)
 
     def test_each_is_warned_of_once(self) -> None:
-        options = parsed("-m", "64", "-m", "128", "-k", "-k", "-d", "-U", "0")
+        options = parsed("-f", "1", "-f", "2", "-k", "-k", "-d", "-U", "0")
         self.assertEqual(len(options.warnings), 3)
-        for name in ("memory-limit", "lock-memory", "daemon"):
+        for name in ("slab-growth-factor", "lock-memory", "daemon"):
             self.assertEqual(sum(f"--{name}" in line for line in options.warnings), 1, name)
 
     def test_debians_file(self) -> None:

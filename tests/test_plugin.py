@@ -106,7 +106,7 @@ def test_all_of_debians_configuration_together_starts_a_server(tmp_path: Path) -
         log = server.log()
     warned = re.findall(r"--([a-z-]+) has no meaning here", log)
     assert sorted(warned) == sorted(set(warned))
-    assert {"daemon", "memory-limit", "user", "pidfile"} <= set(warned)
+    assert {"daemon", "user", "pidfile"} <= set(warned)
     assert "conn-limit" not in warned
 
 
@@ -280,7 +280,7 @@ def test_listening_for_everybody_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_each_line_of_a_json_log_is_json(tmp_path: Path) -> None:
-    with Server(tmp_path, "--log-format", "json", "-m", "64") as server:
+    with Server(tmp_path, "--log-format", "json", "-f", "2") as server:
         with server.connect() as connection:
             assert connection.ask(SET) == STORED
         server.terminate()
@@ -291,13 +291,13 @@ def check_json(log: str) -> None:
     records = [json.loads(line) for line in log.splitlines()]
     messages = [record["message"] for record in records]
     assert any(message.startswith("listening for text on tcp 127.0.0.1 ") for message in messages)
-    assert any("--memory-limit has no meaning here" in message for message in messages)
+    assert any("--slab-growth-factor has no meaning here" in message for message in messages)
     assert all(record["level"] in ("info", "warn") for record in records)
     assert all(record["time"] for record in records)
 
 
 def test_a_daemon_logs_in_json_as_well(tmp_path: Path) -> None:
-    with daemon(tmp_path, "--log-format", "json", "-m", "64") as pid:
+    with daemon(tmp_path, "--log-format", "json", "-f", "2") as pid:
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: not is_alive(pid), "the daemon has ended")
     check_json((tmp_path / "daemon.log").read_text())

@@ -2,8 +2,8 @@
 
 import gc
 import sys
-from collections.abc import Sequence
-from typing import Any, Optional, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -25,6 +25,7 @@ from mctwist.interfaces import (
     StorageError,
     StoreFull,
 )
+from mctwist.item import Entry
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
 from mctwist.testing import (
     START,
@@ -62,6 +63,8 @@ class ScriptedBackend:
         self.due = False
         self.due_again = False
         self.damaged = 0
+        self.pending = False
+        self.evicted: Optional[Callable[[list[Entry]], None]] = None
         self.size: Optional[int] = None
         self.calls: list[str] = []
         self.lists: list[list[int]] = []
@@ -87,7 +90,7 @@ class ScriptedBackend:
         self._note("perform")
         return self._memory.perform(lists, now)
 
-    def read(self, steps: Steps, now: int) -> Results:
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
         self.times.append(now)
         self._note("read")
         return self._memory.read(steps, now)
@@ -95,6 +98,15 @@ class ScriptedBackend:
     def maintain(self) -> None:
         self._note("maintain")
         self.due, self.due_again = self.due_again, False
+
+    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+        return self._memory.walk(prefix, now)
+
+    def resize(self, limit: int) -> bool:
+        return self._memory.resize(limit)
+
+    def figures(self) -> "dict[str, Any]":
+        return self._memory.figures()
 
     def live(self) -> "tuple[int, int]":
         items, size = self._memory.live()
@@ -385,7 +397,7 @@ class MaintenanceTests(StorageCase):
         self.make_due(service)
         self.assertEqual(self.maintenance_pool.waiting, [])
         self.reactor.advance(1)
-        self.make_due(service)
+        self.pool.run()
         self.assertEqual(len(self.maintenance_pool.waiting), 1)
         self.maintenance_pool.run()
         self.assertFalse(self.backend.due)

@@ -890,7 +890,7 @@ class FaultyBackend(MemoryBackend):
     def perform(self, lists: Sequence[Steps], now: int) -> "list[Results]":
         return super().perform([self._marked(steps) for steps in lists], now)
 
-    def read(self, steps: Steps, now: int) -> Results:
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
         return super().read(self._marked(steps), now)
 
     def _marked(self, steps: Steps) -> Steps:
@@ -913,7 +913,7 @@ class SickBackend(MemoryBackend):
     def perform(self, lists: Sequence[Steps], now: int) -> "list[Results]":
         raise self.fault
 
-    def read(self, steps: Steps, now: int) -> Results:
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
         raise self.fault
 
 

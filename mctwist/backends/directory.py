@@ -19,23 +19,33 @@ import errno
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Optional
+from typing import Any, Callable, Optional
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from zlib import crc32
 
 from zope.interface import implementer
 
+from mctwist.backends.eviction import evict
 from mctwist.backends.folder import Folder
-from mctwist.backends.transaction import Snapshot, State, Transaction, look, run, run_alone
+from mctwist.backends.rounds import Rounds
+from mctwist.backends.sieve import MOST_VISITS, Sieve
+from mctwist.backends.state import Prefixes, State
+from mctwist.backends.tally import Tally
+from mctwist.backends.transaction import Snapshot, Transaction, listed, look, run, run_alone
 from mctwist.interfaces import IBackend, Results, StartError, Steps, StorageError, StoreFull
-from mctwist.item import DamagedRecord, Item
+from mctwist.item import DamagedRecord, Entry, Item
 
 #: The format of the files.
-FORMAT = 1
+FORMAT = 2
+DEFAULT_LIMIT = 10 << 30
+
+#: A walk lists so many items in one go.
+PIECE = 100
 
 _LONGEST_NAME = 200
 _PREFIX = 100
@@ -82,13 +92,20 @@ def decode_file(key: bytes, content: bytes) -> Item:
 class DirectoryBackend:
     """
     :param sync: "always" and "relaxed" sync every batch; "never" none.
+    :param limit: bytes of items, as memcached counts them, above which nothing may grow.
+    :param evicts: above the limit items are evicted; if not, what would grow is refused.
     """
 
     inline = False
 
-    def __init__(self, path: str, sync: str = "always") -> None:
+    def __init__(
+        self, path: str, sync: str = "always", limit: int = DEFAULT_LIMIT, evicts: bool = True
+    ) -> None:
         self.name = f"directory:{path}"
         self.damaged = 0
+        self.evicted: Optional[Callable[[list[Entry]], None]] = None
+        self._limit = limit
+        self._evicts = evicts
         self._folder = Folder(path, "directory", FORMAT)
         self._synced = sync != "never"
         self._root = Path(path).absolute()
@@ -96,13 +113,21 @@ class DirectoryBackend:
         self._incoming = self._root / "incoming"
         self._journal = self._root / "journal"
         self._state = State()
+        self._begin_sweep()
         self._open = False
         self._changing = Lock()  # held by what changes the files
         self._lock = Lock()  # held while a batch appears, and while several keys are read
         self._interrupted = False  # a batch has failed on its way to the files
 
+    def _begin_sweep(self) -> None:
+        # When an item was last accessed is known for as long as the process lives.
+        self._sieve = Sieve()
+        self._tally = Tally()
+        self._rounds = Rounds(self._keys, self._in_order, self._tally)
+
     def open(self) -> None:
         self.damaged = 0
+        self._begin_sweep()
         self._folder.take(unsynced=not self._synced)
         try:
             self._items.mkdir(exist_ok=True)
@@ -129,15 +154,47 @@ class DirectoryBackend:
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
 
-    def read(self, steps: Steps, now: int) -> Results:
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
         self._check_open()
         if self._interrupted:
             # The files may show half a batch: it is for the next one to put that right.
             raise StorageError("a batch has been interrupted")
         if len(steps) == 1:
-            return look(Snapshot(self._read, self._state, now), steps)
+            return look(self._snapshot(now), steps)
         with self._lock:
-            return look(Snapshot(self._read, self._state, now), steps)
+            return look(self._snapshot(now), steps)
+
+    def _snapshot(self, now: int) -> Snapshot:
+        return Snapshot(self._read, self._sieve.stamp_of, self._sieve, self._state, now)
+
+    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+        self._check_open()
+        keys = (key for key in self._keys() if key.startswith(prefix))
+        while True:
+            piece = list(islice(keys, PIECE))
+            if not piece:
+                return
+            yield listed(self._snapshot(now), piece)
+
+    def _keys(self) -> "Iterator[bytes]":
+        for name in sorted(os.listdir(self._items)):
+            key = unquote_to_bytes(name) if "~" not in name else self._key_in(name)
+            if key is not None:
+                yield key
+
+    def _key_in(self, name: str) -> Optional[bytes]:
+        """The key of a file whose name is only the beginning of it."""
+        try:
+            with open(self._items / name, "rb") as file:
+                match = _LINE.match(file.readline())
+        except FileNotFoundError:
+            return None
+        words = match[3].rpartition(b" key=") if match else None
+        return unquote_to_bytes(words[2]) if words else None
+
+    def _in_order(self) -> "list[tuple[int, bytes]]":
+        items = ((self._read(key), key) for key in self._keys())
+        return sorted((item.place, key) for item, key in items if item is not None)
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         self._check_open()
@@ -149,9 +206,16 @@ class DirectoryBackend:
 
     @property
     def due(self) -> bool:
-        return self._interrupted
+        return self._interrupted or len(self._sieve.visits) >= MOST_VISITS
+
+    @property
+    def pending(self) -> bool:
+        return self._rounds.busy or (self._evicts and self._state.stored > self._limit)
 
     def maintain(self) -> None:
+        if not self._interrupted:
+            self._sieve.fold()
+            return
         with self._changing:
             try:
                 self._recover()
@@ -166,9 +230,7 @@ class DirectoryBackend:
         try:
             if self._interrupted:
                 self._recover()
-            transaction = Transaction(self._read, self._state.copy(), now)
-            answers = run(transaction, lists)
-            self._commit(transaction)
+            answers = self._run(lists, now)
         except OSError as fault:
             self._interrupted = True
             if fault.errno in _NO_ROOM:
@@ -176,17 +238,36 @@ class DirectoryBackend:
             raise StorageError(str(fault)) from fault
         return answers
 
+    def _run(self, lists: Sequence[Steps], now: int) -> list[Results]:
+        state = self._state.copy()
+        limit = None if self._evicts else self._limit
+        sieve = self._sieve
+        transaction = Transaction(self._read, sieve.stamp_of, sieve, state, now, limit)
+        answers = run(transaction, lists)
+        self._rounds.sweep(transaction)
+        victims: list[Entry] = []
+        if self._evicts and state.stored > self._limit:
+            victims = evict(transaction, sieve, self._limit, self._rounds.in_order)
+        self._commit(transaction)
+        self._tally.batches += 1
+        self._tally.operations += sum(map(len, answers))
+        for entry in victims:
+            self._tally.count_evicted(entry, now // 1000)
+        if victims and self.evicted is not None:
+            self.evicted(victims)
+        return answers
+
     def _commit(self, transaction: Transaction) -> None:
-        before = self._state.encode()
+        before = _encoded(self._state)
         moves: list[str] = []
         removals: list[str] = []
-        for key, item in transaction.finish():
+        for key, item, _ in transaction.finish():
             if item is not None:
                 moves.append(name_of(key))
                 self._write(self._incoming / moves[-1], encode_file(key, item))
             else:
                 removals.append(name_of(key))
-        state = transaction.state.encode()
+        state = _encoded(transaction.state)
         if not moves and not removals and state == before:
             return
         if self._synced:
@@ -237,8 +318,33 @@ class DirectoryBackend:
         state = self._unsealed(self._root / "state")
         if state is None and (self._root / "state").exists():
             raise StorageError("its file `state` is damaged: move the directory aside")
-        self._state = State(bytes.fromhex(state.decode()) if state else None)
+        self._state = _decoded(bytes.fromhex(state.decode())) if state else State()
         self._interrupted = False
+
+    # For the operator
+
+    def resize(self, limit: int) -> bool:
+        self._limit = limit
+        return limit > 0
+
+    def figures(self) -> "dict[str, Any]":
+        state = self._state
+        return {
+            **self._tally.figures(),
+            "limit_maxbytes": self._limit,
+            "mem_requested": state.stored,
+            "pages_bytes": state.stored,
+            "storage": {
+                "backend": self.name,
+                **self._tally.storage(),
+                "items_live": state.items,
+                "bytes_live": state.size,
+                "items_dead": state.dead,
+                "bytes_dead": state.dead_size,
+                "prefixes_flushed": len(state.prefixes),
+                "damaged_records": self.damaged,
+            },
+        }
 
     def _read(self, key: bytes) -> Optional[Item]:
         try:
@@ -267,3 +373,14 @@ class DirectoryBackend:
 
 def _sealed(body: bytes) -> bytes:
     return b"%08x %b" % (crc32(body), body)
+
+
+def _encoded(state: State) -> bytes:
+    return state.encode() + state.prefixes.encode()
+
+
+def _decoded(record: bytes) -> State:
+    """Raises `DamagedRecord` where it is not what `_encoded` made."""
+    state = State(record[: State.SIZE])
+    state.prefixes = Prefixes.decode(record[State.SIZE :])
+    return state

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
-from typing import Optional
+from time import perf_counter
+from typing import Callable, Optional
 from zlib import crc32
 
 from mctwist.backends.folder import sync_directory
@@ -38,12 +39,16 @@ class Journal:
 
     :param sync: "always": a batch is synced before `append` returns; "relaxed": before the next
         one is written; "never": nothing is.
+    :param timed: told how many seconds each sync has taken.
     :ivar size: bytes of the frames in it.
     """
 
-    def __init__(self, path: Path, sync: str) -> None:
+    def __init__(
+        self, path: Path, sync: str, timed: "Callable[[float], None]" = lambda seconds: None
+    ) -> None:
         self.path = path
         self.size = 0
+        self._timed = timed
         self._sync = sync
         self._synced = True
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -79,7 +84,9 @@ class Journal:
     def sync(self) -> None:
         """Make durable what has been appended."""
         if not self._synced:
+            began = perf_counter()
             os.fdatasync(self._file)
+            self._timed(perf_counter() - began)
             self._synced = True
 
     def restart(self) -> None:

@@ -1,55 +1,66 @@
 """
-The default store: LMDB, behind a journal.
+The default store: LMDB's tables, behind a journal.
 
     perform ->  journal (durable: the batch has happened)  ->  recent  ->  reads
                                                                  |  checkpoint, many batches
                                                                  v
-                                                     LMDB's tables `items` and `about`
+                                                              tables
 
 A batch is one frame of the journal and one fdatasync. Its records are then in `recent`, a dict,
 which reads look into before they look into LMDB. When the journal has grown to `CHECKPOINT`
-bytes, `recent` is frozen, a new journal begun, and `maintain`, in another thread, writes what is
-frozen to LMDB in one transaction; then the old journal goes. LMDB alone would write every page a
-batch touches, and sync twice, for every batch: a tenth of the throughput.
+bytes, or a minute has passed, `recent` is frozen, a new journal begun, and `maintain`, in another
+thread, writes what is frozen to LMDB in one transaction; then the old journal goes. LMDB alone
+would write every page a batch touches, and sync twice, for every batch: a tenth of the throughput.
 
 Opening replays what journals there are, at most a few times `CHECKPOINT`, and so does the opening
-after a crash: there is no other recovery.
+after a crash.
 
-A read takes a few microseconds and never waits for the disk, so the reactor may do it itself.
-LMDB's laws are kept here: a write transaction stays on its thread; a snapshot lives no longer
-than one batch, or until the next checkpoint, so that freed pages are used again; the environment
-is opened once, after every fork; `writemap` is never used: with it a full disk would be a SIGBUS.
+Space comes back with the batches. `maintain` looks for what is dead, a piece at a time; `perform`
+removes some of it in the same transaction as the steps, and evicts what is above the limit. So
+removals are journalled, counted and seen like any other write.
 
-When there is no room (the limit, the disk) a batch is run again a step at a time, each a batch of
-its own: those that grow the store fail, the others do not.
+A read by the reactor goes through one view, kept from one read to the next; it does not wait for
+the disk while the store is in memory. A thread that reads makes a view of its own.
+
+When there is no room on the disk a batch is run again a step at a time, each a batch of its own:
+those that grow the store fail, the others do not.
 """
 
-import errno
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import Any, Callable, NamedTuple, Optional
 
 import lmdb
 from zope.interface import implementer
 
+from mctwist.backends.eviction import evict
 from mctwist.backends.folder import Folder
-from mctwist.backends.journal import Entry, Journal, journals, next_journal, replay, sync_file
+from mctwist.backends.journal import Entry as Written
+from mctwist.backends.journal import Journal, journals, next_journal, replay, sync_file
+from mctwist.backends.sieve import MOST_VISITS, Sieve
+from mctwist.backends.state import Prefixes, State
+from mctwist.backends.tables import PREFIXES, Records, Tables, finds_no_room
+from mctwist.backends.tally import Tally
 from mctwist.backends.transaction import (
+    Change,
     Read,
     Snapshot,
-    State,
     Transaction,
+    listed,
     look,
     run,
     run_alone,
 )
 from mctwist.interfaces import IBackend, Results, StartError, Steps, StorageError, StoreFull
-from mctwist.item import DamagedRecord, Item, decode, encode
+from mctwist.item import DamagedRecord, Entry, Item, decode, encode
 
 #: The format of journal and tables; the file format is LMDB 0.9's (py-lmdb's lib_version 0).
-FORMAT = 1
+FORMAT = 2
 DEFAULT_LIMIT = 10 << 30
 
 #: Bytes of journal after which it is time for a checkpoint, ...
@@ -57,34 +68,63 @@ CHECKPOINT = 16 << 20
 #: ... and at which the next batch waits for the one that is under way.
 MOST_JOURNAL = 4 * CHECKPOINT
 
-_STATE = b"state"
-_ELSEWHERE: Any = object()
-# EFBIG is RLIMIT_FSIZE's word for a full disk.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: The tables and journals may be so much larger than the limit, ...
+FILE_RATIO = 1.22
+#: ... and what LMDB may map so many times: `resize` cannot go beyond a part of this.
+MAP_RATIO = 8
 
-_Records = dict[bytes, Optional[bytes]]
+#: Of a store whose pages take more than their part, so many bytes are written anew for each byte
+#: of a checkpoint, and so many in one transaction.
+REPACKED = 4
+REPACK_PIECE = 4 << 20
+
+#: How many dead items one batch removes, and how many are looked for at once.
+REAP = 100
+SOUGHT = 1000
+#: A checkpoint writes so many records in one transaction, and in a small store fewer: one for so
+#: many bytes of the limit.
+MOST_RECORDS = 16_384
+LIMIT_A_RECORD = 512 << 10
+#: The pieces of a walk: records, and bytes of them, read in one go.
+PIECE = 500
+PIECE_BYTES = 1 << 20
+
+_SECOND, _MINUTE = 1000, 60_000
+_ELSEWHERE: Any = object()
+
+
+class Recent(NamedTuple):
+    """
+    What the journal holds: records, and the keys of those whose place or expiry is not the one
+    that LMDB knows.
+    """
+
+    records: Records
+    moved: "set[bytes]"
 
 
 class Frozen(NamedTuple):
     """
-    What a checkpoint is to write: records, the state of the store with them, and the journals
-    they are from, which it removes.
+    What a checkpoint is to write: records, `moved` as of `Recent` (None: any), the state of the
+    store with them, and the journals they are from, which it removes.
     """
 
-    records: _Records
-    state: bytes
+    records: Records
+    moved: "Optional[set[bytes]]"
+    state: State
     journals: "list[Path]"
 
 
-_NOTHING = Frozen({}, b"", [])
+_NOTHING = Frozen({}, set(), State(), [])
 
 
 @implementer(IBackend)
 class LMDBBackend:
     """
     :param sync: "always", "relaxed" or "never" (see the README, "What is kept when").
-    :param limit: bytes of pages and of journal above which nothing may grow. LMDB's map is twice
-        as large and more, so that deleting, which copies pages, always has room.
+    :param limit: bytes of items, as memcached counts them, above which nothing may grow. The
+        files stay within `FILE_RATIO` of it.
+    :param evicts: above the limit items are evicted; if not, what would grow is refused.
     :param checkpoint: as `CHECKPOINT`.
     """
 
@@ -95,88 +135,100 @@ class LMDBBackend:
         path: str,
         sync: str = "always",
         limit: int = DEFAULT_LIMIT,
+        evicts: bool = True,
         checkpoint: int = CHECKPOINT,
     ) -> None:
         self.name = f"lmdb:{path}"
         self.damaged = 0
+        self.evicted: Optional[Callable[[list[Entry]], None]] = None
         self._folder = Folder(path, "lmdb", FORMAT)
         self._sync = sync
         self._limit = limit
+        self._allowed = limit  # less, while the pages take more than their part
+        self._most_limit = (MAP_RATIO // 2) * limit
+        self._room = MAP_RATIO * limit + (64 << 20)
+        self._evicts = evicts
         # A small store is not to be all journal.
-        self._checkpoint = min(checkpoint, limit // 8)
+        self._checkpoint = min(checkpoint, limit // 64)
         self._open = False
-        self._env: Optional[lmdb.Environment] = None
+        self._tables: Optional[Tables] = None
         self._journal: Optional[Journal] = None
         self._last_journal: Optional[Path] = None
         self._state = State()
+        self._now = 0  # of the last batch
         # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
         # has taken hold of both and then begins a transaction misses nothing.
-        self._layers: tuple[_Records, Frozen] = ({}, _NOTHING)
+        self._layers: tuple[Recent, Frozen] = (Recent({}, set()), _NOTHING)
+        self._sieve = Sieve()
+        self._tally = Tally()
         self._lock = Lock()  # held while a batch is published, and while the view is read
         self._published = 0  # odd while a batch is being published
         self._view: Optional[Snapshot] = None  # kept from one read to the next
         self._end_view: Optional[Callable[[], None]] = None
         self._maintenance = Lock()  # held by a checkpoint
-        self._taken = 0  # bytes of LMDB's pages
         self._stuck: Optional[StorageError] = None  # why the last checkpoint failed, ...
         self._stuck_size = 0  # ... and how large the store was
         self._panicked = False  # LMDB wants to be opened anew
         self._faulty = False  # the journal has failed, and must not be appended to
+        self._begin_sweep()
+
+    def _begin_sweep(self) -> None:
+        self._seek = False  # it is time to look for what is dead
+        self._write_stamps = False
+        self._next_seek = self._next_turn = 0  # milliseconds since the epoch
+        self._dead: deque[bytes] = deque()  # keys that were found dead, to be removed
+        self._expired_from = b""  # where to go on looking for them in `expiring`, ...
+        self._flushed_from: Optional[bytes] = None  # ... and in `items`; None: not on the way
+        self._pass_goal = 0  # the sequence number of the flush that this looks for
+        self._passed = 0  # up to which flush all has been looked through
+        self._known = 0  # the sequence number up to which LMDB knows everything
+        self._swept_prefixes = 0  # the prefixes up to this are no longer needed
+        self._exhausted = False  # there was nothing to evict
+        self._repacked = b""  # where to go on writing records anew
 
     # Opening and closing
 
     def open(self) -> None:
         self.damaged = 0
+        self._tally.reset()
+        self._sieve = Sieve()
+        self._begin_sweep()
         self._folder.take(unsynced=self._sync == "never")
         try:
             if self._folder.new:
                 for path in (*journals(self._folder.path), *self._folder.path.glob("*.mdb")):
                     path.unlink()
-            self._open_environment()
+            self._open_tables()
+            assert self._tables is not None
+            self._state = self._tables.state()
             if self._folder.new:
-                assert self._env is not None
-                self._env.sync(True)
+                self._tables.sync()
                 self._folder.made()
             self._replay()
             self._begin_journal()
         except (lmdb.Error, OSError, StorageError, DamagedRecord) as fault:
-            self._close_environment()
+            self._close_tables()
             self._folder.release()
             raise StartError(f"cannot open the store {self._folder.path}: {fault}") from None
         self._open = True
 
-    def _open_environment(self) -> None:
-        env = lmdb.open(
-            str(self._folder.path),
-            map_size=2 * self._limit + (64 << 20),
-            max_dbs=8,
-            max_spare_txns=2,
-            sync=self._sync != "never",
-            lib_version=0,
-        )
-        try:
-            env.reader_check()
-            self._items = env.open_db(b"items")
-            self._about = env.open_db(b"about")
-            with env.begin() as txn:
-                record = txn.get(_STATE, db=self._about)
-                self._state = State(record)
-                self._taken = self._pages(txn)
-        except BaseException:
-            env.close()
-            raise
-        self._env = env
+    def _open_tables(self) -> None:
+        self._tables = Tables(self._folder.path, self._room, self._sync != "never")
 
     def _replay(self) -> None:
         """Bring into LMDB what the journals hold, and remove them."""
         old = journals(self._folder.path)
-        records: _Records = {}
+        records: Records = {}
         for path in old:
             sync_file(path)
             for state, entries in replay(path, State.SIZE):
                 records.update(entries)
+                prefixes = self._state.prefixes
                 self._state = State(state)
-        self._layers = ({}, Frozen(records, self._state.encode(), old))
+                self._state.prefixes = prefixes
+        if PREFIXES in records:
+            self._state.prefixes = Prefixes.decode(records[PREFIXES] or b"")
+        self._layers = (Recent({}, set()), Frozen(records, None, self._state, old))
         self.maintain()
 
     def close(self) -> None:
@@ -185,26 +237,26 @@ class LMDBBackend:
         self._open = False
         try:
             # What cannot be written now is in the journals, and is written at the next opening.
-            self._settle()
-            assert self._env is not None
-            self._env.sync(True)
+            self._write_all()
+            assert self._tables is not None
+            self._tables.sync()
             clean = True
         except (lmdb.Error, OSError, StorageError):
             clean = False
-        self._close_environment()
+        self._close_tables()
         if clean:
             self._folder.leave()
         else:
             self._folder.release()
 
-    def _close_environment(self) -> None:
+    def _close_tables(self) -> None:
         self._drop_view()
-        env, self._env = self._env, None
+        tables, self._tables = self._tables, None
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
-        if env is not None:
-            env.close()
+        if tables is not None:
+            tables.close()
 
     @property
     def notice(self) -> Optional[str]:
@@ -215,16 +267,13 @@ class LMDBBackend:
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
 
-    def read(self, steps: Steps, now: int) -> Results:
-        # One reader at a time has the view; in the reactor, every one does.
-        if self._lock.acquire(False):
-            try:
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
+        if not patient:
+            with self._lock:
                 view = self._view or self._make_view()
-                view.renew(self._state, now)
+                view.renew(self._sieve, self._state, now)
                 return look(view, steps)
-            finally:
-                self._lock.release()
-        # The others do without the lock, unless that shows them half a batch.
+        # Without the lock, unless that shows half a batch.
         published = self._published
         results = self._look(steps, now)
         if len(results) == 1 or (published == self._published and published % 2 == 0):
@@ -234,26 +283,26 @@ class LMDBBackend:
 
     def _look(self, steps: Steps, now: int) -> Results:
         state = self._state
-        read, end = self._begin()
+        read, stamp_of, end = self._begin()
         try:
-            return look(Snapshot(read, state, now), steps)
+            return look(Snapshot(read, stamp_of, self._sieve, state, now), steps)
         finally:
             end()
 
-    def _begin(self) -> "tuple[Read, Callable[[], None]]":
-        """What reads the store as it is now, and what ends that."""
-        recent, (frozen, _, _) = self._layers
-        if self._env is None:
+    def _begin(self) -> "tuple[Read, Callable[[int], int], Callable[[], None]]":
+        """What reads the store as it is now: an item, the stamp of a place; and what ends that."""
+        (recent, _), (frozen, _, _, _) = self._layers
+        if self._tables is None:
             raise StorageError("the store is closed")
-        txn = self._env.begin(self._items)
-        stored = txn.get
+        record_of, stored_stamp_of, end = self._tables.begin()
+        sieve = self._sieve
 
         def read(key: bytes) -> Optional[Item]:
             record = recent.get(key, _ELSEWHERE)
             if record is _ELSEWHERE:
                 record = frozen.get(key, _ELSEWHERE)
                 if record is _ELSEWHERE:
-                    record = stored(key)
+                    record = record_of(key)
             if record is None:
                 return None
             try:
@@ -262,18 +311,19 @@ class LMDBBackend:
                 self.damaged += 1
                 return None
 
-        def end() -> None:
-            # py-lmdb frees a reader's slot only with the object, so nobody may keep that: not
-            # the traceback of a step's exception either.
-            nonlocal txn, stored
-            txn.abort()
-            del txn, stored
+        def stamp_of(place: int) -> int:
+            return sieve.stamp_of(place) or stored_stamp_of(place)
 
-        return read, end
+        def end_both() -> None:
+            nonlocal record_of, stored_stamp_of
+            del record_of, stored_stamp_of
+            end()
+
+        return read, stamp_of, end_both
 
     def _make_view(self) -> Snapshot:
-        read, self._end_view = self._begin()
-        self._view = Snapshot(read, self._state, 0)
+        read, stamp_of, self._end_view = self._begin()
+        self._view = Snapshot(read, stamp_of, self._sieve, self._state, 0)
         return self._view
 
     def _drop_view(self) -> None:
@@ -284,6 +334,36 @@ class LMDBBackend:
             if end is not None:
                 end()
 
+    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+        # What is not in LMDB yet comes first: it may be, before the walk gets there.
+        recent, frozen = self._layers
+        early = {
+            key
+            for records in (frozen.records, recent.records)
+            for key in list(records)
+            if key != PREFIXES and key.startswith(prefix)
+        }
+        keys = iter(early)
+        while True:
+            piece = list(islice(keys, PIECE))
+            if not piece:
+                break
+            yield self._entries(piece, now)
+        start = prefix
+        while self._tables is not None:
+            found = self._tables.from_key(start, prefix, PIECE, PIECE_BYTES)
+            if not found:
+                return
+            start = found[-1][0] + b"\0"
+            yield self._entries([key for key, _ in found if key not in early], now)
+
+    def _entries(self, keys: "list[bytes]", now: int) -> "list[Entry]":
+        read, stamp_of, end = self._begin()
+        try:
+            return listed(Snapshot(read, stamp_of, self._sieve, self._state, now), keys)
+        finally:
+            end()
+
     # Writing
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
@@ -293,36 +373,65 @@ class LMDBBackend:
             self._reopen()
         if self._stuck is not None:
             self._merge()
+        self._now = now
         try:
-            return self._attempt(lists, now)
+            answers = self._attempt(lists, now)
         except StoreFull:
-            return run_alone(lambda step: self._attempt([[step]], now)[0][0], lists)
+            answers = run_alone(lambda step: self._attempt([[step]], now)[0][0], lists)
+        self._tell_the_time(now)
+        return answers
 
     def _attempt(self, lists: Sequence[Steps], now: int) -> list[Results]:
         before = self._state
         state = before.copy()
-        read, end = self._begin()
+        read, stamp_of, end = self._begin()
+        assert self._tables is not None
+        reaped = list(islice(self._dead, REAP))
+        victims: list[Entry] = []
         try:
-            transaction = Transaction(read, state, now)
+            limit = None if self._evicts else self._limit
+            transaction = Transaction(read, stamp_of, self._sieve, state, now, limit)
             answers = run(transaction, lists)
+            if reaped:
+                self._reap(transaction, reaped)
+            if self._evicts and state.stored > self._allowed:
+                victims = evict(transaction, self._sieve, self._allowed, self._tables.in_order)
+                self._exhausted = not victims
+            swept = self._swept_prefixes if len(self._dead) == len(reaped) else 0
+            if swept:
+                state.prefixes = state.prefixes.after(swept)
         finally:
             end()
-        entries = [
-            (key, None if item is None else encode(key, item)) for key, item in transaction.finish()
+        changes = transaction.finish()
+        entries: list[Written] = [
+            (key, None if new is None else encode(key, new)) for key, new, _ in changes
         ]
+        if state.prefixes is not before.prefixes:
+            entries.append((PREFIXES, state.prefixes.encode()))
         record = state.encode()
         if entries or record != before.encode():
-            if state.size > before.size:
+            if state.stored > before.stored:
                 self._check_room()
             self._append(record, entries)
-            self._publish(state, entries)
+            self._publish(state, entries, changes)
+        self._tally.batches += 1
+        self._tally.operations += sum(map(len, answers))
+        for _ in reaped:
+            self._dead.popleft()
+        if reaped and not self._dead:
+            self._seek = True
+        if swept:
+            self._swept_prefixes = 0
+        if victims:
+            self._tell(victims)
         return answers
 
     def _check_room(self) -> None:
         assert self._journal is not None
+        assert self._tables is not None
         if self._stuck is not None:
             raise StoreFull(str(self._stuck))
-        if self._taken + self._journal.size <= self._limit:
+        if self._evicts or self._taken <= FILE_RATIO * self._limit:
             return
         # What has been deleted since the last checkpoint may have made room.
         if self._journal.size:
@@ -331,10 +440,17 @@ class LMDBBackend:
             self.maintain()
         except StorageError as fault:
             raise StoreFull(str(fault)) from fault
-        if self._taken + self._journal.size > self._limit:
-            raise StoreFull("the store is at its limit")
+        if self._taken > FILE_RATIO * self._limit:
+            raise StoreFull("the pages of the store are at their limit")
 
-    def _append(self, state: bytes, entries: "list[Entry]") -> None:
+    @property
+    def _taken(self) -> int:
+        """Bytes of the tables and of the journal."""
+        assert self._journal is not None
+        assert self._tables is not None
+        return self._tables.taken + self._journal.size
+
+    def _append(self, state: bytes, entries: "list[Written]") -> None:
         assert self._journal is not None
         if self._journal.size > MOST_JOURNAL:
             try:
@@ -346,18 +462,18 @@ class LMDBBackend:
             try:
                 self._journal.append(state, entries)
             except OSError as fault:
-                if not (_finds_no_room(fault) and self._make_room()):
+                if not (finds_no_room(fault) and self._make_room()):
                     raise
                 self._journal.append(state, entries)
         except OSError as fault:
-            if _finds_no_room(fault):
+            if finds_no_room(fault):
                 raise StoreFull(str(fault)) from fault
             self._faulty = True
             raise StorageError(str(fault)) from fault
 
     def _make_room(self) -> bool:
         """Have LMDB take over what the journal holds, and begin that anew in its place."""
-        if self._stuck is not None and self._state.size >= self._stuck_size:
+        if self._stuck is not None and self._state.stored >= self._stuck_size:
             # Nothing has been deleted since that was last tried in vain.
             return False
         self._merge()
@@ -369,19 +485,27 @@ class LMDBBackend:
         self._journal.restart()
         return True
 
-    def _publish(self, state: State, entries: "list[Entry]") -> None:
+    def _publish(self, state: State, entries: "list[Written]", changes: "list[Change]") -> None:
+        records, moved = self._layers[0]
         with self._lock:
             self._published += 1
-            self._layers[0].update(entries)
+            records.update(entries)
             self._state = state
             self._published += 1
+        moved.update(
+            [
+                key
+                for key, new, old in changes
+                if old is None or new is None or old[3] != new[3] or old[6] != new[6]
+            ]
+        )
         assert self._journal is not None
         if self._journal.size > self._checkpoint:
             self._turn()
 
     def _mend(self) -> None:
         """After a fault of the journal: all that is known into LMDB, and a new journal."""
-        self._settle()
+        self._write_all()
         try:
             self._begin_journal()
         except OSError as fault:
@@ -390,18 +514,118 @@ class LMDBBackend:
 
     def _begin_journal(self) -> None:
         path = next_journal(self._folder.path, self._last_journal)
-        self._journal = Journal(path, self._sync)
+        self._journal = Journal(path, self._sync, self._tally.count_sync)
         self._last_journal = path
+
+    # Sweeping and evicting
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._dead) or (self._evicts and self._state.stored > self._allowed)
+
+    def _reap(self, transaction: Transaction, keys: "list[bytes]") -> None:
+        for key in keys:
+            item = transaction.reap(key)
+            if item is not None:
+                self._tally.count_swept(transaction.accessed(item)[1])
+
+    def _tell(self, victims: "list[Entry]") -> None:
+        second = self._now // 1000
+        for entry in victims:
+            self._tally.count_evicted(entry, second)
+        if self.evicted is not None:
+            self.evicted(victims)
+
+    def _tell_the_time(self, now: int) -> None:
+        """What is to be done from time to time is due again."""
+        if now >= self._next_seek or not self._next_seek:
+            self._next_seek = now + _SECOND
+            self._seek = not self._dead
+        if now >= self._next_turn:
+            if self._next_turn:
+                self._turn_at_leisure()
+            self._next_turn = now + _MINUTE
+        elif self._state.prefixes.last > self._known or (
+            self._state.dead and self._state.flushed > self._known
+        ):
+            # The sweep after a flush waits for LMDB to know what was flushed.
+            self._turn_at_leisure()
+        elif self._exhausted:
+            # All that is in LMDB has been evicted, and what is recent has to be.
+            self._turn_at_leisure()
+            self._exhausted = False
+
+    def _turn_at_leisure(self) -> None:
+        if self._layers[0].records:
+            self._turn()
+        self._write_stamps = True
+
+    def _find_dead(self) -> None:
+        """Look for a piece of what is dead, unless what was found last is still there."""
+        assert self._tables is not None
+        self._seek = False
+        if self._dead:
+            return
+        keys, self._expired_from = self._tables.expired(self._expired_from, self._now, SOUGHT)
+        self._tally.examined += len(keys)
+        if not keys:
+            keys = self._find_flushed()
+        self._dead.extend(keys)
+
+    def _find_flushed(self) -> "list[bytes]":
+        """
+        Go on looking through everything for what a flush has left dead.
+
+        A pass begins when LMDB knows all that the flush has covered, and sees it all.
+        """
+        assert self._tables is not None
+        state = self._state
+        goal = max(state.flushed if state.dead else 0, state.prefixes.last)
+        if self._flushed_from is None:
+            if goal <= self._passed:
+                # What a prefix flushed again covers has been looked through.
+                self._swept_prefixes = self._passed if state.prefixes.last else 0
+                return []
+            if goal > self._known:
+                return []
+            self._flushed_from, self._pass_goal = b"", goal
+            self._tally.passes += 1
+        keys: list[bytes] = []
+        # One call goes on until it has found something, but not for long.
+        for _ in range(10):
+            found = self._tables.from_key(self._flushed_from, b"", PIECE, PIECE_BYTES)
+            self._tally.examined += len(found)
+            if not found:
+                self._flushed_from, self._passed = None, self._pass_goal
+                self._swept_prefixes = self._pass_goal if state.prefixes.last else 0
+                break
+            self._flushed_from = found[-1][0] + b"\0"
+            keys += [key for key, record in found if self._is_flushed(state, key, record)]
+            if keys:
+                break
+        return keys
+
+    def _is_flushed(self, state: State, key: bytes, record: bytes) -> bool:
+        try:
+            sequence = decode(key, record).sequence
+        except DamagedRecord:
+            return False
+        return sequence <= state.flushed or state.prefixes.cover(key, sequence)
 
     # Checkpoints
 
     @property
     def due(self) -> bool:
-        return self._layers[1] is not _NOTHING
+        return (
+            self._layers[1] is not _NOTHING
+            or self._seek
+            or self._write_stamps
+            or len(self._sieve.visits) >= MOST_VISITS
+        )
 
     def _turn(self) -> None:
         """Freeze what is recent, and begin a new journal; unless there is something frozen."""
-        if self.due:
+        if self._layers[1] is not _NOTHING:
             return
         journal = self._journal
         assert journal is not None
@@ -416,7 +640,8 @@ class LMDBBackend:
         self._freeze([journal.path])
 
     def _freeze(self, old: "list[Path]") -> None:
-        self._layers = ({}, Frozen(self._layers[0], self._state.encode(), old))
+        records, moved = self._layers[0]
+        self._layers = (Recent({}, set()), Frozen(records, moved, self._state, old))
         self._drop_view()
 
     def _sync_journal(self) -> None:
@@ -432,35 +657,84 @@ class LMDBBackend:
         """
         with self._maintenance:
             recent, frozen = self._layers
-            if recent:
+            if recent.records:
                 self._sync_journal()
-                records = {**frozen.records, **recent}
-                self._layers = ({}, Frozen(records, self._state.encode(), frozen.journals))
+                records = {**frozen.records, **recent.records}
+                merged = Frozen(records, None, self._state, frozen.journals)
+                self._layers = (Recent({}, set()), merged)
                 self._drop_view()
 
     def maintain(self) -> None:
         with self._maintenance:
-            frozen = self._layers[1]
-            if frozen is _NOTHING:
-                return
-            try:
-                self._write(frozen)
-                # In order, and before the next are written: an old journal that was left behind
-                # would be replayed over what is newer.
-                for path in frozen.journals:
-                    path.unlink(missing_ok=True)
-            except (lmdb.Error, OSError, StorageError) as fault:
-                self._panicked = isinstance(fault, lmdb.PanicError)
-                self._stuck_size = self._state.size
-                kind = StoreFull if _finds_no_room(fault) else StorageError
-                self._stuck = kind(str(fault))
-                raise self._stuck from fault
-            self._layers = (self._layers[0], _NOTHING)
-            self._drop_view()
-            self._stuck = None
+            if self._seek:
+                self._find_dead()
+            if len(self._sieve.visits) >= MOST_VISITS:
+                self._sieve.fold()
+            self._write_down()
 
-    def _settle(self) -> None:
+    def _write_down(self) -> None:
+        """Bring into LMDB what is frozen, and when it is time the stamps."""
+        frozen = self._layers[1]
+        if frozen is _NOTHING and not self._write_stamps:
+            return
+        began = perf_counter()
+        stamps: dict[int, int] = {}
+        if self._write_stamps:
+            self._sieve.fold()
+            stamps = self._sieve.stamps()
+        try:
+            self._write(frozen, stamps)
+            # In order, and before the next are written: an old journal that was left behind
+            # would be replayed over what is newer.
+            for path in frozen.journals:
+                path.unlink(missing_ok=True)
+        except (lmdb.Error, OSError, StorageError) as fault:
+            self._panicked = isinstance(fault, lmdb.PanicError)
+            self._stuck_size = self._state.stored
+            kind = StoreFull if finds_no_room(fault) else StorageError
+            self._stuck = kind(str(fault))
+            raise self._stuck from fault
+        self._sieve.written(stamps)
+        self._write_stamps = False
+        if frozen is not _NOTHING:
+            self._layers = (self._layers[0], _NOTHING)
+            self._known = frozen.state.sequence
+            self._expired_from = b""  # what was found and removed is no longer in the way
+            self._adapt()
+            self._tally.checkpoints += 1
+            self._tally.last_checkpoint_seconds = perf_counter() - began
+        self._drop_view()
+        self._stuck = None
+
+    def _adapt(self) -> None:
+        """
+        Allow fewer bytes of items while the pages take more than their part, more when they
+        take less. LMDB fills its pages by half to nine tenths, and merges them late: what is
+        evicted leaves holes, which the items that come later fill.
+        """
+        assert self._tables is not None
+        bound = int(FILE_RATIO * self._limit) - 2 * self._checkpoint
+        if self._tables.taken > bound - self._checkpoint:
+            self._repack()
+        over = self._tables.taken - bound
+        if over > 0:
+            self._allowed = min(self._allowed, self._state.stored - over)
+        else:
+            self._allowed = min(self._limit, self._allowed + self._limit // 64)
+
+    def _repack(self) -> None:
+        assert self._tables is not None
+        left = REPACKED * self._checkpoint
+        piece = max(min(self._limit // 128, REPACK_PIECE), 64 << 10)
+        while left > 0:
+            self._drop_view()
+            self._repacked = self._tables.repack(self._repacked, piece)
+            left -= piece
+
+    def _write_all(self) -> None:
         """Have nothing frozen and nothing recent, in this thread."""
+        self._seek = False
+        self._write_stamps = True
         self.maintain()
         self._sync_journal()
         journal, self._journal = self._journal, None
@@ -469,59 +743,94 @@ class LMDBBackend:
             self._freeze([journal.path])
         self.maintain()
 
-    def _write(self, frozen: Frozen) -> None:
+    def _write(self, frozen: Frozen, stamps: "dict[int, int]") -> None:
+        tables = self._tables
+        if tables is None:
+            raise StorageError("the store is closed")
+        records, moved, state, _ = frozen
+        encoded = None if frozen is _NOTHING else state.encode()
         try:
-            self._commit(frozen.records, frozen.state)
+            self._write_pieces(tables, records, moved, encoded, stamps)
         except lmdb.Error as fault:
-            if not _finds_no_room(fault):
+            if not finds_no_room(fault):
                 raise
             # A page that is given up is used again from the next transaction on.
-            removals = {key: None for key, record in frozen.records.items() if record is None}
-            self._commit({**removals}, frozen.state)
-            self._commit(frozen.records, frozen.state)
+            removals: Records = {key: None for key, record in records.items() if record is None}
+            tables.commit(removals, None, encoded, {})
+            self._write_pieces(tables, records, None, encoded, {})
 
-    def _commit(self, records: _Records, state: bytes) -> None:
-        """One transaction of LMDB's, in the order of the keys, which is the order of its pages."""
-        if self._env is None:
-            raise StorageError("the store is closed")
-        with self._env.begin(self._items, write=True) as txn:
-            for key in sorted(records):
-                record = records[key]
-                if record is None:
-                    txn.delete(key)
-                else:
-                    txn.put(key, record)
-            txn.put(_STATE, state, db=self._about)
-            taken = self._pages(txn)
-        self._taken = taken
-
-    def _pages(self, txn: "lmdb.Transaction[bytes]") -> int:
-        """Bytes of the pages in use; the file itself never shrinks."""
-        pages = 0
-        for table in (self._items, self._about):
-            stat = txn.stat(table)
-            pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return pages * stat["psize"]
+    def _write_pieces(
+        self,
+        tables: Tables,
+        records: Records,
+        moved: "Optional[set[bytes]]",
+        state: Optional[bytes],
+        stamps: "dict[int, int]",
+    ) -> None:
+        """
+        In transactions of a part each: what a transaction changes it writes anew, elsewhere, and
+        only the next one can use the pages again that it has given up. A crash between two of
+        them does no harm, for the journals are there, and are replayed.
+        """
+        keys, places = sorted(records), sorted(stamps)
+        size = min(max(self._limit // LIMIT_A_RECORD, 64), MOST_RECORDS)
+        total = max(len(keys), len(places), 1)
+        for start in range(0, total, size):
+            end = start + size
+            piece = {key: records[key] for key in keys[start:end]}
+            visited = {place: stamps[place] for place in places[start:end]}
+            tables.commit(piece, moved, state if end >= total else None, visited)
+            # It would keep the pages.
+            self._drop_view()
 
     def _reopen(self) -> None:
         """Close LMDB, which has panicked, and open it anew; meanwhile reads are errors."""
         with self._maintenance:
             self._drop_view()
-            state, env, self._env = self._state, self._env, None
-            if env is not None:
-                env.close()
+            tables, self._tables = self._tables, None
+            if tables is not None:
+                tables.close()
             try:
-                self._open_environment()
-            except (lmdb.Error, DamagedRecord) as fault:
+                self._open_tables()
+            except lmdb.Error as fault:
                 raise StorageError(f"the store could not be opened again: {fault}") from fault
-            finally:
-                self._state = state
             self._panicked = False
 
+    # For the operator
 
-def _finds_no_room(fault: Exception) -> bool:
-    if isinstance(fault, lmdb.Error):
-        full = isinstance(fault, (lmdb.MapFullError, lmdb.TxnFullError))
-        # EIO is what LMDB makes of a write that was cut short, which is how a full disk begins.
-        return full or fault.code in _NO_ROOM or fault.code == errno.EIO
-    return isinstance(fault, OSError) and fault.errno in _NO_ROOM
+    def resize(self, limit: int) -> bool:
+        if not 0 < limit <= self._most_limit:
+            return False
+        self._limit = self._allowed = limit
+        return True
+
+    def figures(self) -> "dict[str, Any]":
+        state, tally = self._state, self._tally
+        recent, frozen = self._layers
+        taken = 0 if self._tables is None else self._tables.taken
+        journal = 0 if self._journal is None else self._journal.size
+        return {
+            **tally.figures(),
+            "limit_maxbytes": self._limit,
+            "mem_requested": state.stored,
+            "pages_bytes": taken + journal,
+            "storage": {
+                "backend": self.name,
+                "sync": self._sync,
+                **tally.storage(),
+                "items_live": state.items,
+                "bytes_live": state.size,
+                "items_dead": state.dead,
+                "bytes_dead": state.dead_size,
+                "bytes_allowed": self._allowed,
+                "bytes_pages": taken,
+                "bytes_journal": journal,
+                "records_recent": len(recent.records),
+                "records_frozen": len(frozen.records),
+                "prefixes_flushed": len(state.prefixes),
+                "eviction_hand": state.hand,
+                "last_place": state.place,
+                "last_sequence": state.sequence,
+                "damaged_records": self.damaged,
+            },
+        }

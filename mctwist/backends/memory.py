@@ -1,61 +1,160 @@
 """
 The store that forgets: a dict, for tests and for those who want memcached's own bargain.
 
-A batch is published at once under a lock, so a reader never sees half of one.
+A batch is published at once under a lock, so a reader never sees half of one. The dict keeps its
+keys in the order in which they came, which is the order in which eviction goes over them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from threading import Lock
+from typing import Any, Callable, Optional
 
 from zope.interface import implementer
 
-from mctwist.backends.transaction import Snapshot, State, Transaction, look, run
+from mctwist.backends.eviction import evict
+from mctwist.backends.rounds import Rounds
+from mctwist.backends.sieve import MOST_VISITS, Sieve
+from mctwist.backends.state import State
+from mctwist.backends.tally import Tally
+from mctwist.backends.transaction import Snapshot, Transaction, listed, look, run
 from mctwist.interfaces import IBackend, Results, Steps
-from mctwist.item import Item
+from mctwist.item import Entry, Item
+
+DEFAULT_LIMIT = 10 << 30
+
+#: A walk lists so many items in one go.
+PIECE = 500
 
 
 @implementer(IBackend)
 class MemoryBackend:
-    """Everything in this process, nothing after it."""
+    """
+    Everything in this process, nothing after it.
+
+    :param limit: bytes of items, as memcached counts them, above which nothing may grow.
+    :param evicts: above the limit items are evicted; if not, what would grow is refused.
+    """
 
     name = "memory:"
     inline = True
     damaged = 0
     notice = None
-    due = False
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, evicts: bool = True) -> None:
+        self.evicted: Optional[Callable[[list[Entry]], None]] = None
+        self._limit = limit
+        self._evicts = evicts
         self._lock = Lock()
+        self._begin()
+
+    def _begin(self) -> None:
         self._items: dict[bytes, Item] = {}
         self._state = State()
+        self._sieve = Sieve()
+        self._stamps: dict[int, int] = {}
+        self._tally = Tally()
+        self._rounds = Rounds(
+            lambda: list(self._items),
+            lambda: [(item.place, key) for key, item in self._items.items()],
+            self._tally,
+        )
 
     def open(self) -> None:
-        self._items = {}
-        self._state = State()
+        self._begin()
 
     def close(self) -> None:
-        self._items = {}
+        self._begin()
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         state = self._state.copy()
-        transaction = Transaction(self._items.get, state, now)
+        limit = None if self._evicts else self._limit
+        transaction = Transaction(self._items.get, self._stamp_of, self._sieve, state, now, limit)
         answers = run(transaction, lists)
+        self._rounds.sweep(transaction)
+        victims: list[Entry] = []
+        if self._evicts and state.stored > self._limit:
+            victims = evict(transaction, self._sieve, self._limit, self._rounds.in_order)
         changes = transaction.finish()
         with self._lock:
-            for key, item in changes:
-                if item is None:
+            for key, item, old in changes:
+                if item is None or (old is not None and old.place != item.place):
                     self._items.pop(key, None)
-                else:
+                    if old is not None:
+                        self._stamps.pop(old.place, None)
+                if item is not None:
                     self._items[key] = item
             self._state = state
+        self._tally.batches += 1
+        self._tally.operations += sum(map(len, answers))
+        for entry in victims:
+            self._tally.count_evicted(entry, now // 1000)
+        if victims and self.evicted is not None:
+            self.evicted(victims)
         return answers
 
-    def read(self, steps: Steps, now: int) -> Results:
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
         with self._lock:
-            return look(Snapshot(self._items.get, self._state, now), steps)
+            return look(self._snapshot(now), steps)
+
+    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+        with self._lock:
+            keys = iter([key for key in self._items if key.startswith(prefix)])
+        while True:
+            piece = list(islice(keys, PIECE))
+            if not piece:
+                return
+            with self._lock:
+                entries = listed(self._snapshot(now), piece)
+            yield entries
+
+    def _snapshot(self, now: int) -> Snapshot:
+        return Snapshot(self._items.get, self._stamp_of, self._sieve, self._state, now)
+
+    def _stamp_of(self, place: int) -> int:
+        return self._sieve.stamp_of(place) or self._stamps.get(place, 0)
+
+    @property
+    def pending(self) -> bool:
+        return self._rounds.busy or (self._evicts and self._state.stored > self._limit)
+
+    @property
+    def due(self) -> bool:
+        return len(self._sieve.visits) >= MOST_VISITS
 
     def maintain(self) -> None:
-        """There is nothing to do."""
+        self._sieve.fold()
+        stamps = self._sieve.stamps()
+        with self._lock:
+            if len(self._stamps) > 2 * len(self._items) + MOST_VISITS:
+                # Mostly of places that are gone.
+                self._stamps.clear()
+            self._stamps.update(stamps)
+        self._sieve.written(stamps)
+
+    # For the operator
+
+    def resize(self, limit: int) -> bool:
+        self._limit = limit
+        return limit > 0
 
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
+
+    def figures(self) -> "dict[str, Any]":
+        state = self._state
+        return {
+            **self._tally.figures(),
+            "limit_maxbytes": self._limit,
+            "mem_requested": state.stored,
+            "pages_bytes": 0,
+            "storage": {
+                "backend": self.name,
+                **self._tally.storage(),
+                "items_live": state.items,
+                "bytes_live": state.size,
+                "items_dead": state.dead,
+                "bytes_dead": state.dead_size,
+                "prefixes_flushed": len(state.prefixes),
+            },
+        }

@@ -4,25 +4,18 @@ A batch in the making, and a snapshot to read: the two transactions, for every b
 A `Transaction` reads through to the store and writes nothing to it. What the operations write
 collects here, one state for each key, and the backend applies the whole of it at the end. So a
 step that fails is rolled back by forgetting, a batch for which there is no room has touched
-nothing, and a key written a hundred times in a batch reaches the disk once.
-
-`State` is what the store knows of itself: the last numbers given out, what has been flushed,
-and how much is live. It is a record in the store, written by the same commit as the items it
-counts, so no number is ever given out twice and no flush comes undone.
-
-Flushing marks and never removes: everything up to a sequence number is gone. A deadline still to
-come is kept beside it. A reader whose `now` has reached it takes all that it sees for gone; the
-first batch past it turns it into the mark.
+nothing, and a key written a hundred times in a batch reaches the disk once. The counts in its
+`State` are brought up to date with every write.
 """
 
 from collections.abc import Sequence
 from itertools import islice
-from struct import Struct
 from typing import Any, Callable, Optional
-from zlib import crc32
 
 from zope.interface import implementer
 
+from mctwist.backends.sieve import Sieve, seen, stamp
+from mctwist.backends.state import State
 from mctwist.interfaces import (
     MOST_BYTES,
     MOST_STEPS,
@@ -32,120 +25,56 @@ from mctwist.interfaces import (
     Step,
     Steps,
     StorageError,
+    StoreFull,
 )
-from mctwist.item import BYTES, DamagedRecord, Item, size_in_memcached
+from mctwist.item import BYTES, Entry, Item, size_in_memcached, without_value
 
 #: A batch stops starting lists when its results hold this many bytes; the rest waits.
 MOST_BATCH_BYTES = 16 << 20
 
 Read = Callable[[bytes], Optional[Item]]
 
-_STATE = Struct("<QQQqQQQ")
-_CHECKSUM = Struct("<I")
+#: What a batch has changed: a key, what it now holds, and what it held before the batch.
+Change = tuple[bytes, Optional[Item], Optional[Item]]
+
 _new = tuple.__new__
 _UNREAD: Any = object()
 _FLUSH = b""  # stands for a flush where keys stand; no key is empty
-
-
-class State:
-    """
-    What the store knows of itself.
-
-    :ivar sequence: the last sequence number given out.
-    :ivar place: the last place given out.
-    :ivar flushed: items up to this sequence number are gone.
-    :ivar deadline: milliseconds since the epoch at which all stored before is flushed; 0: none.
-    :ivar items: items that are live; :ivar size: their bytes, as memcached counts.
-    :ivar dead: items that are flushed but still stored.
-    """
-
-    __slots__ = ("dead", "deadline", "flushed", "items", "place", "sequence", "size")
-    SIZE = _STATE.size + _CHECKSUM.size
-    sequence: int
-    place: int
-    flushed: int
-    deadline: int
-    items: int
-    size: int
-    dead: int
-
-    def __init__(self, record: Optional[bytes] = None) -> None:
-        """
-        :param record: what `encode` made; None: of an empty store.
-        :raises DamagedRecord: it is not whole.
-        """
-        fields = _STATE.unpack(_verified(record)) if record else (0,) * 7
-        (
-            self.sequence,
-            self.place,
-            self.flushed,
-            self.deadline,
-            self.items,
-            self.size,
-            self.dead,
-        ) = fields
-
-    def encode(self) -> bytes:
-        body = _STATE.pack(
-            self.sequence,
-            self.place,
-            self.flushed,
-            self.deadline,
-            self.items,
-            self.size,
-            self.dead,
-        )
-        return body + _CHECKSUM.pack(crc32(body))
-
-    def copy(self) -> "State":
-        state = State()
-        state.restore(self)
-        return state
-
-    def restore(self, other: "State") -> None:
-        """Be as `other` is."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(other, name))
-
-    def flushed_at(self, now: int) -> int:
-        """The sequence number up to which items are gone at `now`."""
-        return self.sequence if self.deadline and self.deadline <= now else self.flushed
-
-    def flush(self) -> None:
-        self.flushed = self.sequence
-        self.deadline = 0
-        self.dead += self.items
-        self.items = self.size = 0
-
-
-def _verified(record: bytes) -> bytes:
-    body, checksum = record[: _STATE.size], record[_STATE.size :]
-    if len(body) < _STATE.size or checksum != _CHECKSUM.pack(crc32(body)):
-        raise DamagedRecord("the state of the store does not verify")
-    return body
 
 
 @implementer(ITransaction)
 class Snapshot:
     """One state of the store, to read."""
 
-    __slots__ = ("_flushed", "_read", "_state", "now")
+    __slots__ = ("_flushed", "_prefixes", "_read", "_stamp_of", "_state", "now", "stamp", "visits")
 
-    def __init__(self, read: Read, state: State, now: int) -> None:
+    def __init__(
+        self, read: Read, stamp_of: Callable[[int], int], sieve: Sieve, state: State, now: int
+    ) -> None:
+        """:param stamp_of: the stamp that is kept of a place; 0: none."""
         self._read = read
-        self.renew(state, now)
+        self._stamp_of = stamp_of
+        self.renew(sieve, state, now)
 
-    def renew(self, state: State, now: int) -> None:
+    def renew(self, sieve: Sieve, state: State, now: int) -> None:
         """Show what `read` reads as the store in `state`, at `now`."""
         self._state = state
         self._flushed = state.flushed_at(now) if state.deadline else state.flushed
+        self._prefixes = state.prefixes if state.prefixes.last else None
         self.now = now
+        self.visits = sieve.visits
+        self.stamp = now // 1000 << 64 | state.sequence
 
     def get(self, key: bytes) -> Optional[Item]:
         item = self._read(key)
         if item is None or item.sequence <= self._flushed or 0 < item.expiry <= self.now:
             return None
+        if self._prefixes is not None and self._prefixes.cover(key, item.sequence):
+            return None
         return item
+
+    def accessed(self, item: Item) -> tuple[int, bool]:
+        return _accessed(item, self._stamp_of(item.place))
 
     def put(
         self,
@@ -162,6 +91,9 @@ class Snapshot:
         raise NeedsWrite
 
     def flush(self, deadline: int) -> None:
+        raise NeedsWrite
+
+    def flush_prefix(self, prefix: bytes) -> bool:
         raise NeedsWrite
 
     def counts(self) -> tuple[int, int]:
@@ -174,22 +106,52 @@ class Transaction:
     """
     A batch of steps over one state of the store.
 
+    :param stamp_of: the stamp that is kept of a place; 0: none.
+    :param limit: bytes that may be stored, above which nothing may grow; None: any number.
     :ivar state: the store's `State`, brought up to date as the steps run.
     :ivar replaced: what the running step has replaced; whoever runs the steps empties it.
     """
 
-    __slots__ = ("_accessed", "_items", "_read", "_stored", "now", "replaced", "state")
+    __slots__ = (
+        "_items",
+        "_limit",
+        "_read",
+        "_second",
+        "_stamp_of",
+        "_stored",
+        "_written",
+        "now",
+        "replaced",
+        "state",
+        "visits",
+    )
 
-    def __init__(self, read: Read, state: State, now: int) -> None:
+    def __init__(
+        self,
+        read: Read,
+        stamp_of: Callable[[int], int],
+        sieve: Sieve,
+        state: State,
+        now: int,
+        limit: Optional[int] = None,
+    ) -> None:
         if state.deadline and state.deadline <= now:
             state.flush()
         self._read = read
+        self._stamp_of = stamp_of
+        self._limit = limit
         self.state = state
         self.now = now
-        self._accessed = now // 1000
+        self.visits = sieve.visits
+        self._second = now // 1000
+        self._written = stamp(self._second, 0)
         self._items: dict[bytes, Optional[Item]] = {}  # as they are now, stored or not
         self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
         self.replaced: list[tuple[bytes, Any]] = []
+
+    @property
+    def stamp(self) -> int:
+        return stamp(self._second, self.state.sequence)
 
     def _raw(self, key: bytes) -> Optional[Item]:
         item: Optional[Item] = self._items.get(key, _UNREAD)
@@ -199,9 +161,18 @@ class Transaction:
 
     def get(self, key: bytes) -> Optional[Item]:
         item = self._raw(key)
-        if item is None or item.sequence <= self.state.flushed or 0 < item.expiry <= self.now:
-            return None
-        return item
+        return None if item is None or self._is_dead(key, item) else item
+
+    def _is_dead(self, key: bytes, item: Item) -> bool:
+        state = self.state
+        return (
+            item.sequence <= state.flushed
+            or 0 < item.expiry <= self.now
+            or (state.prefixes.last >= item.sequence and state.prefixes.cover(key, item.sequence))
+        )
+
+    def accessed(self, item: Item) -> tuple[int, bool]:
+        return _accessed(item, self._stamp_of(item.place))
 
     def put(
         self,
@@ -213,28 +184,67 @@ class Transaction:
         cas: Optional[int] = None,
     ) -> Item:
         old = self._raw(key)
-        self._replace(key, old)
         state = self.state
+        size = size_in_memcached(key, len(value), flags)
+        if self._limit is not None:
+            self._check_room(key, size, old)
+        self.replaced.append((key, old))
         sequence = state.sequence = state.sequence + 1
         if old is None:
+            if key not in self._stored:
+                self._stored[key] = None
             place = state.place = state.place + 1
         else:
+            if key not in self._stored:
+                self._stored[key] = old
             place = old.place
+            self._discount(key, old)
+            # To be written is to be visited, but not to be fetched.
+            self.visits[place] = self._written
+        state.items += 1
+        state.size += size
         if cas is None:
             cas = sequence
-        fields = (BYTES, marks, flags, expiry, cas, sequence, place, self._accessed, value)
+        fields = (BYTES, marks, flags, expiry, cas, sequence, place, self._second, value)
         item = self._items[key] = _new(Item, fields)
         return item
 
     def delete(self, key: bytes) -> None:
-        self._replace(key, self._raw(key))
-        self._items[key] = None
-
-    def _replace(self, key: bytes, old: Optional[Item]) -> None:
-        """Remember what a step is about to replace, and what was stored before the batch."""
+        old = self._raw(key)
+        if old is None:
+            return
         self.replaced.append((key, old))
         if key not in self._stored:
             self._stored[key] = old
+        self._items[key] = None
+        self._discount(key, old)
+
+    def _check_room(self, key: bytes, size: int, old: Optional[Item]) -> None:
+        growth = size - (size_in_memcached(key, len(old.value), old.flags) if old else 0)
+        if growth > 0 and self.state.stored + growth > (self._limit or 0):
+            raise StoreFull("the store is at its limit")
+
+    def _discount(self, key: bytes, item: Item) -> None:
+        """Take `item`, which is or was stored, off the counts."""
+        state = self.state
+        size = size_in_memcached(key, len(item.value), item.flags)
+        if item.sequence > state.flushed:
+            state.items -= 1
+            state.size -= size
+        else:
+            state.dead -= 1
+            state.dead_size -= size
+
+    def _count(self, key: bytes, item: Item) -> None:
+        """Undo `_discount`."""
+        state = self.state
+        size = size_in_memcached(key, len(item.value), item.flags)
+        if item.sequence > state.flushed:
+            state.items += 1
+            state.size += size
+        else:
+            state.dead += 1
+            state.dead_size += size
 
     def flush(self, deadline: int) -> None:
         self.replaced.append((_FLUSH, self.state.copy()))
@@ -243,47 +253,69 @@ class Transaction:
         else:
             self.state.flush()
 
+    def flush_prefix(self, prefix: bytes) -> bool:
+        state = self.state
+        marked = state.prefixes.marked(prefix, state.sequence)
+        if marked is None:
+            return False
+        self.replaced.append((_FLUSH, state.copy()))
+        state.prefixes = marked
+        return True
+
     def counts(self) -> tuple[int, int]:
-        state = self.state.copy()
-        self._settle(state)
-        return state.items, state.size
+        return self.state.items, self.state.size
 
     def rollback(self) -> None:
         """The running step has failed: its writes have not happened."""
         for key, old in reversed(self.replaced):
             if key == _FLUSH:
                 self.state.restore(old)
-            else:
-                self._items[key] = old
+                continue
+            new = self._items[key]
+            if new is not None:
+                self._discount(key, new)
+            if old is not None:
+                self._count(key, old)
+            self._items[key] = old
         self.replaced.clear()
 
-    def finish(self) -> "list[tuple[bytes, Optional[Item]]]":
-        """
-        Settle the counts.
+    # For the backend, behind the steps
 
-        :return: the keys that have to change, with their items; None: remove it.
-        """
-        self._settle(self.state)
+    @property
+    def written(self) -> int:
+        """The keys that have been written."""
+        return len(self._stored)
+
+    def reap(self, key: bytes) -> Optional[Item]:
+        """Remove what is under `key` if it is dead. Returns it, or None."""
+        item = self._raw(key)
+        if item is None or not self._is_dead(key, item):
+            return None
+        self.delete(key)
+        return item
+
+    def evict(self, key: bytes, place: int) -> Optional[Item]:
+        """Remove what is under `key` if it has `place`, and is not of this batch. Returns it."""
+        if key in self._stored:
+            return None
+        item = self._raw(key)
+        if item is None or item.place != place:
+            return None
+        self.delete(key)
+        return item
+
+    def finish(self) -> "list[Change]":
+        """What has to be done to the store."""
         items = self._items
-        return [(key, items[key]) for key, old in self._stored.items() if items[key] is not old]
+        return [
+            (key, items[key], old) for key, old in self._stored.items() if items[key] is not old
+        ]
 
-    def _settle(self, state: State) -> None:
-        """Bring the counts up to date with what the batch has written."""
-        flushed, items = state.flushed, self._items
-        for key, old in self._stored.items():
-            new = items[key]
-            if new is not None:
-                if new.sequence > flushed:
-                    state.items += 1
-                    state.size += size_in_memcached(key, len(new.value), new.flags)
-                else:
-                    state.dead += 1
-            if old is not None:
-                if old.sequence > flushed:
-                    state.items -= 1
-                    state.size -= size_in_memcached(key, len(old.value), old.flags)
-                else:
-                    state.dead -= 1
+
+def _accessed(item: Item, stamp: int) -> tuple[int, bool]:
+    second, sequence = seen(stamp)
+    fetched = sequence >= item.sequence and second >= item.accessed
+    return max(second, item.accessed), fetched
 
 
 def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
@@ -358,3 +390,14 @@ def look(snapshot: Snapshot, steps: Steps) -> Results:
             if size > MOST_BYTES:
                 break
     return results
+
+
+def listed(snapshot: Snapshot, keys: Sequence[bytes]) -> "list[Entry]":
+    """What a listing tells of those of `keys` that are live."""
+    entries: list[Entry] = []
+    for key in keys:
+        item = snapshot.get(key)
+        if item is not None:
+            accessed, fetched = snapshot.accessed(item)
+            entries.append(Entry(key, without_value(item), len(item.value), accessed, fetched))
+    return entries

@@ -1,0 +1,198 @@
+"""
+What a store knows of itself: the last numbers given out, what has been flushed, how much there is.
+
+A `State` is a record in the store, written by the same commit as the items it counts, so no
+number is given out twice and no flush comes undone.
+
+Flushing marks and never removes: everything up to a sequence number is gone. A deadline still to
+come is kept beside it: a reader whose `now` has reached it takes all that it sees for gone, and
+the first batch past it turns it into the mark. Marks for a prefix (`Prefixes`) are the same for
+the keys that begin with it; they are looked up at every read, so there are few, and each is
+dropped when the sweep has removed what it covers.
+"""
+
+from struct import Struct
+from typing import Optional
+from zlib import crc32
+
+from mctwist.item import DamagedRecord
+
+#: The most prefixes that may be marked at a time, and the most different lengths of them.
+MOST_PREFIXES = 1024
+MOST_LENGTHS = 16
+
+_STATE = Struct("<QQQqQQQQQ")
+_CHECKSUM = Struct("<I")
+_PREFIX = Struct("<QB")
+
+
+class Prefixes:
+    """
+    Which prefixes are flushed, and up to which sequence number. Never changed, but replaced.
+
+    :ivar last: the highest of the sequence numbers; 0: there is none.
+    """
+
+    __slots__ = ("_lengths", "_marks", "last")
+
+    def __init__(self, marks: "Optional[dict[bytes, int]]" = None) -> None:
+        self._marks = marks or {}
+        self._lengths = sorted({len(prefix) for prefix in self._marks})
+        self.last = max(self._marks.values(), default=0)
+
+    @classmethod
+    def decode(cls, record: bytes) -> "Prefixes":
+        """Raises `DamagedRecord` where it is not what `encode` made."""
+        body = _verified(record)
+        marks = {}
+        offset = 0
+        while offset < len(body):
+            sequence, length = _PREFIX.unpack_from(body, offset)
+            offset += _PREFIX.size + length
+            marks[body[offset - length : offset]] = sequence
+        return cls(marks)
+
+    def encode(self) -> bytes:
+        return _sealed(
+            b"".join(
+                _PREFIX.pack(sequence, len(prefix)) + prefix
+                for prefix, sequence in self._marks.items()
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def cover(self, key: bytes, sequence: int) -> bool:
+        """Whether what `key` got with `sequence` is gone."""
+        find = self._marks.get
+        return any(find(key[:length], -1) >= sequence for length in self._lengths)
+
+    def marked(self, prefix: bytes, sequence: int) -> "Optional[Prefixes]":
+        """These and one more; None: that would be too many."""
+        more = Prefixes({**self._marks, prefix: sequence})
+        if len(more) > MOST_PREFIXES or len(more._lengths) > MOST_LENGTHS:
+            return None
+        return more
+
+    def after(self, sequence: int) -> "Prefixes":
+        """Those later than `sequence`."""
+        return Prefixes({prefix: mark for prefix, mark in self._marks.items() if mark > sequence})
+
+
+_NONE = Prefixes()
+
+
+class State:
+    """
+    :ivar sequence: the last sequence number given out.
+    :ivar place: the last place given out.
+    :ivar flushed: items up to this sequence number are gone.
+    :ivar deadline: milliseconds since the epoch at which all stored before is flushed; 0: none.
+    :ivar items: items that are live (expired ones, and those under a flushed prefix, included
+        until they are swept); :ivar size: their bytes, as memcached counts.
+    :ivar dead: items that are flushed but still stored; :ivar dead_size: their bytes.
+    :ivar hand: the place at which eviction looked last.
+    :ivar prefixes: the flushed prefixes; a record of their own, for they seldom change.
+    """
+
+    __slots__ = (
+        "dead",
+        "dead_size",
+        "deadline",
+        "flushed",
+        "hand",
+        "items",
+        "place",
+        "prefixes",
+        "sequence",
+        "size",
+    )
+    SIZE = _STATE.size + _CHECKSUM.size
+    sequence: int
+    place: int
+    flushed: int
+    deadline: int
+    items: int
+    size: int
+    dead: int
+    dead_size: int
+    hand: int
+    prefixes: Prefixes
+
+    def __init__(self, record: Optional[bytes] = None) -> None:
+        """
+        :param record: what `encode` made; None: of an empty store.
+        :raises DamagedRecord: it is not whole.
+        """
+        (
+            self.sequence,
+            self.place,
+            self.flushed,
+            self.deadline,
+            self.items,
+            self.size,
+            self.dead,
+            self.dead_size,
+            self.hand,
+        ) = _STATE.unpack(_of_state(record)) if record else (0,) * 9
+        self.prefixes = _NONE
+
+    def encode(self) -> bytes:
+        return _sealed(
+            _STATE.pack(
+                self.sequence,
+                self.place,
+                self.flushed,
+                self.deadline,
+                self.items,
+                self.size,
+                self.dead,
+                self.dead_size,
+                self.hand,
+            )
+        )
+
+    def copy(self) -> "State":
+        state = State.__new__(State)
+        state.restore(self)
+        return state
+
+    def restore(self, other: "State") -> None:
+        """Be as `other` is."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
+
+    @property
+    def stored(self) -> int:
+        """Bytes of all that is stored, live or dead."""
+        return self.size + self.dead_size
+
+    def flushed_at(self, now: int) -> int:
+        """The sequence number up to which items are gone at `now`."""
+        return self.sequence if self.deadline and self.deadline <= now else self.flushed
+
+    def flush(self) -> None:
+        self.flushed = self.sequence
+        self.deadline = 0
+        self.dead += self.items
+        self.dead_size += self.size
+        self.items = self.size = 0
+
+
+def _of_state(record: bytes) -> bytes:
+    body = _verified(record)
+    if len(body) != _STATE.size:
+        raise DamagedRecord("the state of the store is of another version")
+    return body
+
+
+def _sealed(body: bytes) -> bytes:
+    return body + _CHECKSUM.pack(crc32(body))
+
+
+def _verified(record: bytes) -> bytes:
+    body, checksum = record[: -_CHECKSUM.size], record[-_CHECKSUM.size :]
+    if checksum != _CHECKSUM.pack(crc32(body)):
+        raise DamagedRecord("the state of the store does not verify")
+    return body
