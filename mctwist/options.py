@@ -38,7 +38,6 @@ _MEANINGLESS = [
     ("n", "slab-min-size", "BYTES", "there are no slabs"),
     ("L", "enable-largepages", None, "there are no slabs"),
     ("t", "threads", "COUNT", "one thread serves, one writes"),
-    ("D", "stat-key-prefix", "CHARACTER", "there are no statistics by prefix"),
     ("R", "max-reqs-per-event", "COUNT", "requests take turns by themselves"),
     ("C", "disable-cas", None, "every item has its CAS"),
     ("X", "disable-dumping", None, "nothing is dumped"),
@@ -101,6 +100,13 @@ def _one_of(name: str, choices: "tuple[str, ...]") -> Any:
     return coerce
 
 
+def _character(text: str) -> bytes:
+    """The first byte, as memcached takes it."""
+    if text:
+        return os.fsencode(text)[:1]
+    raise UsageError("--stat-key-prefix takes a character")
+
+
 def _octal(text: str) -> int:
     if re.fullmatch(r"[0-7]{1,4}", text):
         return int(text, 8)
@@ -139,6 +145,8 @@ class Options(usage.Options):
         ["protocol", "B", "auto", "Protocol of --port: auto or ascii."],
         ["conn-limit", "c", "1024", "Connections at the same time; more are refused in words.",
          _natural("conn-limit", 1 << 20, 1)],
+        ["stat-key-prefix", "D", None, "Count commands by the part of their keys before this "
+         "character, from the start; see `stats detail`.", _character],
         ["max-item-size", "I", "1m", "Largest item, its key and header included.",
          _size("max-item-size")],
         ["storage", None, "mctwist-data",

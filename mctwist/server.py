@@ -7,6 +7,7 @@ dropped, at the deadline), the last batch finished, the store closed. A MultiSer
 all of these at the same time.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -71,6 +72,10 @@ class Connections:
         stats.total_connections += 1
         stats.curr_connections = len(self._live)
         return connection
+
+    def live(self) -> Iterable[Any]:
+        """Those that there are."""
+        return self._live
 
     def drain(self, timeout: float) -> "Deferred[None]":
         """
@@ -194,6 +199,10 @@ class RootService(Service):
                 self.log.warn("{port} could not be closed: {reason}", port=port, reason=reason)
         yield self._connections.drain(STOP_TIMEOUT)
         yield self._storage.stopService()
+
+    def listeners(self) -> Iterable[IListeningPort]:
+        """The ports that are open."""
+        return self._ports
 
     def _listen(self, listener: Listener) -> str:
         outcome: list[Any] = []

@@ -1,15 +1,16 @@
 """
-What the server counts, and the general `stats` made of it.
+What the server counts.
 
 Counts are plain attributes, raised by one where an answer is rendered, always in the reactor's
 thread. What can be derived (`cmd_get` is hits and misses) is derived when asked for. The names
-are memcached's (protocol.txt, "General-purpose statistics").
+are memcached's where it has the count (protocol.txt, "General-purpose statistics").
+
+What only others know (the store's figures, the live connections) is asked of them by callables
+that the composition root sets. The texts made of all this are in `protocols.statistics`.
 """
 
-import os
-import resource
-import struct
-from typing import Callable
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
 
 from mctwist import __version__
 
@@ -17,30 +18,121 @@ from mctwist import __version__
 PROTOCOL_VERSION = "1.6.45"
 VERSION = f"{PROTOCOL_VERSION}-mctwist-{__version__}"
 
+#: `stats detail` holds so many prefixes and so many bytes of them; a new one is then left out.
+MOST_PREFIXES = 10_000
+MOST_PREFIX_BYTES = 256 * 1024
+
+#: The store's figures that `stats reset` sets to 0, as it does with memcached's (items.c,
+#: item_stats_reset). The others say how things are.
+_STORE_COUNTERS = (
+    "evictions",
+    "evicted_unfetched",
+    "evicted_active",
+    "evicted_nonzero",
+    "expired_unfetched",
+    "reclaimed",
+    "direct_reclaims",
+    "crawler_reclaimed",
+    "crawler_items_checked",
+    "lru_crawler_starts",
+    "outofmemory",
+    "get_expired",
+    "get_flushed",
+)
+
+
+class Prefixes:
+    """
+    What `stats detail` counts: commands by the part of their keys before a delimiter.
+
+    :param delimiter: one byte; a key without it is not counted.
+    :ivar counting: commands are counted.
+    :ivar watched: commands have to be looked at. True from when `stats detail on` is read, which
+        is before its turn to be answered: what is behind it on the wire is to be counted.
+    :ivar left_out: commands not counted because there was no room for their prefix.
+    """
+
+    def __init__(self, delimiter: bytes = b":", counting: bool = False) -> None:
+        self.delimiter = delimiter
+        self.counting = self.watched = counting
+        self.clear()
+
+    def switch(self, on: bool) -> None:
+        self.counting = self.watched = on
+
+    def clear(self) -> None:
+        self.left_out = 0
+        self._size = 0
+        self._rows: dict[bytes, list[int]] = {}
+
+    def count_get(self, key: bytes, hit: bool) -> None:
+        row = self._row(key)
+        row[0] += 1
+        row[1] += hit
+
+    def count_set(self, key: bytes) -> None:
+        self._row(key)[2] += 1
+
+    def count_delete(self, key: bytes) -> None:
+        self._row(key)[3] += 1
+
+    def rows(self) -> Iterable[tuple[bytes, list[int]]]:
+        """The prefixes, each with its gets, hits, sets and deletes."""
+        return self._rows.items()
+
+    def _row(self, key: bytes) -> list[int]:
+        prefix, delimiter, _ = key.partition(self.delimiter)
+        row = self._rows.get(prefix)
+        if row is None or not delimiter:
+            row = [0, 0, 0, 0]
+            # memcached takes a NUL for the end of the key (stats_prefix.c, stats_prefix_find).
+            if not delimiter or b"\0" in prefix:
+                return row
+            if len(self._rows) >= MOST_PREFIXES or self._size + len(prefix) > MOST_PREFIX_BYTES:
+                self.left_out += 1
+                return row
+            self._size += len(prefix)
+            self._rows[prefix] = row
+        return row
+
 
 class Stats:
     """
     The counters of one server.
 
     :param seconds: the clock, in seconds since the epoch.
+    :ivar of_store: the store's own figures by name; what is not there is 0. Under `storage` it
+        has a mapping of those that only `stats storage` shows.
+    :ivar connections: the live ones, each with its `transport`, its `state` (memcached's word)
+        and its `last_command` (seconds since the epoch).
+    :ivar listeners: the IListeningPorts.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self.started = seconds()
+        self.of_store: Callable[[], Mapping[str, Any]] = dict
+        self.connections: Callable[[], Iterable[Any]] = tuple
+        self.listeners: Callable[[], Iterable[Any]] = tuple
+        self.prefixes = Prefixes()
         self.max_connections = 0
         self.curr_connections = 0
+        self.log_watchers = 0
+        self._at_reset: Mapping[str, Any] = {}
+        self._clear()
+
+    def _clear(self) -> None:
         self.total_connections = 0
         self.rejected_connections = 0
+        self.idle_kicks = 0
+        self.conn_yields = 0
         self.get_hits = 0
         self.get_misses = 0
-        self.get_expired = 0
         self.set_commands = 0
         self.total_items = 0
         self.flush_commands = 0
         self.touch_hits = 0
         self.touch_misses = 0
-        self.gat_hits = 0
         self.delete_hits = 0
         self.delete_misses = 0
         self.incr_hits = 0
@@ -54,53 +146,21 @@ class Stats:
         self.store_no_memory = 0
         self.bytes_read = 0
         self.bytes_written = 0
+        self.log_worker_dropped = 0
+        self.log_worker_written = 0
+        self.log_watcher_skipped = 0
+        self.log_watcher_sent = 0
 
-    def general(self, items: int, size: int) -> list[tuple[str, object]]:
-        """
-        The fields of a plain `stats`, in memcached's order.
+    def reset(self) -> None:
+        """Count from 0 again; what says how things are stays (memcached.c, stats_reset)."""
+        self._clear()
+        self.prefixes.clear()
+        figures = self.of_store()
+        self._at_reset = {name: figures.get(name, 0) for name in _STORE_COUNTERS}
 
-        :param items: the live items; :param size: their bytes.
-        """
-        now = self._seconds()
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return [
-            ("pid", os.getpid()),
-            ("uptime", int(now - self.started)),
-            ("time", int(now)),
-            ("version", VERSION),
-            ("pointer_size", 8 * struct.calcsize("P")),
-            ("rusage_user", f"{usage.ru_utime:.6f}"),
-            ("rusage_system", f"{usage.ru_stime:.6f}"),
-            ("max_connections", self.max_connections),
-            ("curr_connections", self.curr_connections),
-            ("total_connections", self.total_connections),
-            ("rejected_connections", self.rejected_connections),
-            ("cmd_get", self.get_hits + self.get_misses),
-            ("cmd_set", self.set_commands),
-            ("cmd_flush", self.flush_commands),
-            ("cmd_touch", self.touch_hits + self.touch_misses),
-            ("cmd_meta", 0),
-            ("get_hits", self.get_hits),
-            ("get_misses", self.get_misses),
-            ("delete_misses", self.delete_misses),
-            ("delete_hits", self.delete_hits),
-            ("incr_misses", self.incr_misses),
-            ("incr_hits", self.incr_hits),
-            ("decr_misses", self.decr_misses),
-            ("decr_hits", self.decr_hits),
-            ("cas_misses", self.cas_misses),
-            ("cas_hits", self.cas_hits),
-            ("cas_badval", self.cas_badval),
-            ("touch_hits", self.touch_hits),
-            ("touch_misses", self.touch_misses),
-            ("store_too_large", self.store_too_large),
-            ("store_no_memory", self.store_no_memory),
-            ("bytes_read", self.bytes_read),
-            ("bytes_written", self.bytes_written),
-            ("accepting_conns", 1),
-            ("listen_disabled_num", 0),
-            ("threads", 1),
-            ("bytes", size),
-            ("curr_items", items),
-            ("total_items", self.total_items),
-        ]
+    def figures(self) -> dict[str, Any]:
+        """The store's own, its counters as of the last reset."""
+        figures = dict(self.of_store())
+        for name, before in self._at_reset.items():
+            figures[name] = figures.get(name, 0) - before
+        return figures

@@ -25,13 +25,20 @@ from twisted.python.components import Componentized
 from mctwist.backends.directory import DirectoryBackend
 from mctwist.backends.lmdb import LMDBBackend
 from mctwist.backends.memory import MemoryBackend
-from mctwist.interfaces import IBackend, StartError
+from mctwist.interfaces import MOST_STEPS, IBackend, StartError
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
 from mctwist.protocols.text import TextProtocol, TextSettings
-from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
-from mctwist.stats import Stats
-from mctwist.storage import StorageService
+from mctwist.server import (
+    STOP_TIMEOUT,
+    BuildConnection,
+    ConnectionFactory,
+    Connections,
+    Listener,
+    RootService,
+)
+from mctwist.stats import Prefixes, Stats
+from mctwist.storage import MOST_BATCH_STEPS, StorageService
 
 __all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
 
@@ -112,8 +119,14 @@ def _make_service(options: Options, reactor: Any) -> IService:
         max_item_size=options["max-item-size"],
         flush_enabled=not options["disable-flush-all"],
         shutdown=reactor.stop if options["enable-shutdown"] else None,
+        dump_enabled=not options["disable-dumping"],
         set_verbosity=verbosity.set,
+        told=_told(options),
     )
+    stats.connections = connections.live
+    delimiter = options["stat-key-prefix"]
+    if delimiter is not None:
+        stats.prefixes = Prefixes(delimiter, counting=True)
     listeners = []
     warnings = list(options.warnings)
     for dialect, where in options["listen"]:
@@ -132,7 +145,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
             )
         )
     log_file = _log_file(options)
-    return CommandService(
+    service = CommandService(
         storage,
         connections,
         listeners,
@@ -141,6 +154,25 @@ def _make_service(options: Options, reactor: Any) -> IService:
         observer=log_file and make_observer(log_file, options["log-format"], verbosity),
         signals=lambda: _take_signals(reactor, log_file) if _twistd(options) else None,
     )
+    stats.listeners = service.listeners
+    return service
+
+
+def _told(options: Options) -> "dict[str, object]":
+    """What `stats settings` shows of the options, besides what the text protocol goes by."""
+    return {
+        "verbosity": min(options["verbose"], 2),
+        "evictions": "off" if options["disable-evictions"] else "on",
+        "umask": f"{options['unix-mask']:o}",
+        "reqs_per_event": MOST_STEPS,
+        "tcp_backlog": options["listen-backlog"],
+        "idle_timeout": options.get("idle-timeout", 0),
+        "storage": options["storage"][0],
+        "sync": options["sync"],
+        "inline_reads": options["inline-reads"],
+        "batch_steps": MOST_BATCH_STEPS,
+        "stop_timeout": int(STOP_TIMEOUT),
+    }
 
 
 def steady_clock() -> Callable[[], float]:

@@ -1035,6 +1035,81 @@ def administration() -> Iterator[Script]:
     yield pipeline("stats, bare newline", b"stats\n")
     yield pipeline("version 100 times", b"version\r\n" * 100)
     yield pipeline("verbosity back to 0", b"verbosity 2\r\nget a\r\nverbosity 0\r\n")
+    for what in ("settings", "slabs", "slabs x", "sizes", "sizes x", "conns", "reset", "reset x",
+                 "item", "slab", "resetx", "extstore", "reset noreply", "noreply"):  # fmt: skip
+        yield pipeline(f"stats {what}", f"stats {what}\r\n".encode())
+    yield pipeline("stats items, of one", put(b"k", b"x"), b"stats items\r\n")
+
+
+TUNING = (
+    "slabs", "slabs x", "slabs reassign", "slabs reassign 1", "slabs reassign 1 2 3",
+    "slabs reassign 1 1", "slabs reassign 1 -1", "slabs reassign 99 1", "slabs reassign 1 99",
+    "slabs reassign x 1", "slabs reassign 1 x", "slabs reassign 99 99", "slabs automove",
+    "slabs automove 0", "slabs automove 2", "slabs automove 3", "slabs automove -1",
+    "slabs automove x", "slabs automove 1 noreply", "slabs automove 0 0", "slabs automove 1",
+    "slabs automove ratio", "slabs automove ratio 0.5", "slabs automove ratio x",
+    "slabs automove ratio 1e3", "slabs automove ratio -0.5", "slabs automove ratio 5x",
+    "slabs automove ratio .5", "slabs automove ratio nan", "slabs automove ratio 0.8",
+    "slabs automove window", "slabs automove window x", "slabs automove noreply",
+    "lru", "lru x", "lru noreply", "lru tune", "lru tune 10 20 0.1 1.5 noreply",
+    "lru tune 10 20 0.1", "lru tune 50 40 0.1 1.5", "lru tune 10 20 0 1.5", "lru tune 10 20 0.1 0",
+    "lru tune 10 20 -1 1", "lru tune x 20 0.1 1.5", "lru tune 10 x 0.1 1.5",
+    "lru tune 10 20 x 1.5", "lru tune 10 20 0.1 x", "lru tune 80 0 0.1 1.5",
+    "lru tune 81 0 0.1 1.5", "lru tune 20 40 0.2 2", "lru mode", "lru mode flat", "lru mode x",
+    "lru mode flat x", "lru mode flat noreply", "lru mode segmented", "lru temp_ttl",
+    "lru temp_ttl 60", "lru temp_ttl x", "lru temp_ttl 60 noreply", "lru temp_ttl noreply",
+    "lru temp_ttl 60 60", "lru temp_ttl -1", "lru_crawler", "lru_crawler x", "lru_crawler sleep",
+    "lru_crawler sleep 1000000", "lru_crawler sleep 1000001", "lru_crawler sleep -1",
+    "lru_crawler sleep x", "lru_crawler sleep 100", "lru_crawler tocrawl",
+    "lru_crawler tocrawl 10", "lru_crawler tocrawl x", "lru_crawler tocrawl 10 20",
+    "lru_crawler tocrawl 0", "lru_crawler crawl", "lru_crawler crawl 0", "lru_crawler crawl 64",
+    "lru_crawler crawl 1,64", "lru_crawler crawl -1", "lru_crawler crawl x",
+    "lru_crawler crawl 1 x", "cache_memlimit", "cache_memlimit 7", "cache_memlimit 0",
+    "cache_memlimit -1", "cache_memlimit x", "cache_memlimit 1000000001",
+    "cache_memlimit 64 noreply", "cache_memlimit 7 noreply", "cache_memlimit x noreply",
+    "cache_memlimit 64", "extstore", "extstore x", "extstore item_age", "extstore item_age 100",
+    "extstore item_age x", "extstore item_age 100 100", "extstore item_age 100 noreply",
+    "extstore free_memchunks", "extstore free_memchunks 1", "extstore free_memchunks 1 2",
+    "extstore free_memchunks 64 2", "extstore max_frag 0.5", "extstore max_frag x",
+    "extstore drop_unread 1", "extstore drop_unread x", "extstore 1 2", " lru mode segmented",
+    " slabs automove 1", " cache_memlimit 64", " lru_crawler tocrawl 0",
+)  # fmt: skip
+
+
+def tuning() -> Iterator[Script]:
+    for line in TUNING:
+        yield pipeline(repr(line), line.encode() + b"\r\n")
+
+
+def detail() -> Iterator[Script]:
+    """What `stats detail` counts. Of one prefix: memcached has several in the order of its hash."""
+    for name, lines in {
+        "nothing": b"",
+        "a set": put(b"a:b", b"x"),
+        "a set noreply": put(b"a:b", b"x", tail=b" noreply"),
+        "an add that fails": put(b"a:b", b"x") + put(b"a:b", b"x", b"add"),
+        "append": put(b"a:b", b"x") + put(b"a:b", b"x", b"append"),
+        "cas": put(b"a:b", b"x", b"cas", b" 1"),
+        "too large": b"set a:b 0 0 2000000\r\n" + b"x" * 2_000_000 + b"\r\n",
+        "a bad block": b"set a:b 0 0 1\r\nxyz and more\r\n",
+        "get": put(b"a:b", b"x") + b"get a:b\r\nget a:c\r\nget a:c a:b a:d\r\n",
+        "gets": put(b"a:b", b"x") + b"gets a:c a:b\r\n",
+        "gat": put(b"a:b", b"x") + b"gat 0 a:b\r\ngats 0 a:c\r\n",
+        "delete": put(b"a:b", b"x") + b"delete a:b\r\ndelete a:b noreply\r\n",
+        "the rest": put(b"a:b", b"1") + b"incr a:b 1\r\ndecr a:c 1\r\ntouch a:b 0\r\nflush_all\r\n",
+        "no delimiter": put(b"a", b"x") + b"get a\r\n",
+        "two delimiters": put(b"a:b:c", b"x"),
+        "an empty prefix": put(b":b", b"x"),
+        "off": b"stats detail off\r\n" + put(b"a:b", b"x") + b"stats detail on\r\n",
+        "reset": put(b"a:b", b"x") + b"stats reset\r\n",
+    }.items():
+        on, off = b"stats detail on\r\n", b"stats detail dump\r\nstats detail off\r\n"
+        yield pipeline(name, on, lines, off)
+    yield pipeline("before it is on", put(b"a:b", b"x"), b"stats detail on\r\nstats detail dump\r\n"
+                   b"stats detail off\r\n")  # fmt: skip
+    for line in (b"stats detail", b"stats detail x", b"stats detail on x", b"stats detail dumpx",
+                 b"stats detail off x", b"stats detail noreply"):  # fmt: skip
+        yield pipeline(repr(line.decode()), line + b"\r\n")
 
 
 # ---- Endings: who closes, and when ---------------------------------------------------------------
@@ -1147,6 +1222,8 @@ CHAPTERS = {
     "expiry": expiry,
     "flush_all": flush_all,
     "administration": administration,
+    "tuning": tuning,
+    "detail": detail,
     "endings": endings,
 }
 

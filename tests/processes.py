@@ -349,7 +349,7 @@ def complaints(log: str) -> "list[str]":
     ]
 
 
-def stats_of(connection: Connection) -> "dict[str, str]":
-    """What `stats` says."""
-    answer = connection.ask(b"stats\r\n", b"END\r\n").decode()
+def stats_of(connection: Connection, what: str = "") -> "dict[str, str]":
+    """What `stats`, or what of it, says."""
+    answer = connection.ask(f"stats {what}\r\n".encode(), b"END\r\n").decode()
     return dict(line.split(" ")[1:] for line in answer.splitlines()[:-1])

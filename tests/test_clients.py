@@ -195,7 +195,7 @@ async def test_pymemcache_asks_for_what_is_not_a_value(address: Address, kind: A
         stats = client.stats()
         assert stats[b"curr_items"] == 1
         assert stats[b"cmd_set"] == 1
-        assert stats[b"get_hits"] == 1
+        assert stats[b"touch_hits"] == 1
         assert stats[b"version"] == client.version()
         client.quit()
         # It connects again by itself.

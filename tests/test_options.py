@@ -59,7 +59,7 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("e", "memory-file", "/tmp/m", WARNED),
     ("o", "extended", "modern", WARNED),
     ("N", "napi-ids", "2", WARNED),
-    ("D", None, ":", WARNED),
+    ("D", "stat-key-prefix", ":", QUIET),
 ]
 
 #: The option lines of Debian's /etc/memcached.conf, those that are commented out too.
@@ -276,6 +276,7 @@ class ValueTests(OptionsCase):
             ("log-format", ("xml", "")),
             ("log-level", ("loud", "", "INFO")),
             ("protocol", ("binary", "resp", "")),
+            ("stat-key-prefix", ("",)),
         ):
             for value in values:
                 self.assertIn(f"--{name}", self.refusal(f"--{name}={value}"), (name, value))
@@ -294,6 +295,7 @@ class ValueTests(OptionsCase):
             ("log-format", "json", "json"),
             ("log-level", "critical", "critical"),
             ("ports-file", "ports", "ports"),
+            ("stat-key-prefix", "::", b":"),
             ("storage", "memory:", ("memory", "")),
             ("storage", "lmdb:data", ("lmdb", "data")),
             ("storage", "directory:/a:b", ("directory", "/a:b")),

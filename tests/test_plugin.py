@@ -360,6 +360,24 @@ def test_flush_all_can_be_forbidden(tmp_path: Path) -> None:
         assert connection.ask(GET, b"END\r\n") == ANSWER
 
 
+def test_what_it_was_told_is_shown(tmp_path: Path) -> None:
+    options = ["-D", "/", "-c", "77", "-b", "55", "-I", "2m", "-F", "-A", "-v", "--sync", "relaxed"]
+    with Server(tmp_path, *options) as server, server.connect() as connection:
+        told = stats_of(connection, "settings")
+        for name, figure in (
+            ("stat_key_prefix", "/"), ("detail_enabled", "yes"), ("maxconns", "77"),
+            ("tcp_backlog", "55"), ("item_size_max", str(2 << 20)), ("flush_enabled", "no"),
+            ("shutdown_command", "yes"), ("verbosity", "1"), ("sync", "relaxed"),
+            ("storage", "lmdb"), ("inter", "127.0.0.1"), ("stop_timeout", "10"),
+            ("tcpport", str(server.addresses()[0][1])), ("batch_steps", "20000"),
+        ):  # fmt: skip
+            assert told[name] == figure, name
+        assert connection.ask(b"get a/b a:b\r\n", b"END\r\n") == b"END\r\n"
+        assert connection.ask(b"stats detail dump\r\n", b"END\r\n") == (
+            b"PREFIX a get 1 hit 0 set 0 del 0\r\nEND\r\n"
+        )
+
+
 # Ways to run it
 
 

@@ -204,6 +204,38 @@ def test_a_unix_socket_is_served(tmp_path: Path) -> None:
         check_unharmed(server)
 
 
+def test_stats_tell_of_connections_and_listeners(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with Server(tmp_path, "-l", "127.0.0.1", "-l", f"unix:{path}") as server:
+        listening = f"tcp:127.0.0.1:{server.addresses()[0][1]}"
+        with server.connect(0) as one, server.connect(1) as other:
+            own = ":".join(map(str, one.socket.getsockname()))
+            other.send(b"set k 0 0 10\r\nab")
+            eventually(
+                lambda: b"conn_nread" in one.ask(b"stats conns\r\n", b"END\r\n"), "it is read"
+            )
+            report = stats_of(one, "conns")
+        rows: dict[str, dict[str, str]] = {}
+        for name, figure in report.items():
+            number, _, field = name.partition(":")
+            rows.setdefault(number, {})[field] = figure
+        for row in rows.values():
+            assert 0 <= int(row.pop("secs_since_last_cmd")) <= PATIENCE
+        assert sorted(rows.values(), key=str) == sorted(
+            [
+                {"addr": listening, "state": "conn_listening"},
+                {"addr": f"unix:{path}", "state": "conn_listening"},
+                {
+                    "addr": f"tcp:{own}",
+                    "listen_addr": listening,
+                    "state": "conn_parse_cmd",
+                },
+                {"addr": "unix:?", "listen_addr": f"unix:{path}", "state": "conn_nread"},
+            ],
+            key=str,
+        )
+
+
 # Over TLS
 
 
@@ -286,6 +318,7 @@ def test_nothing_of_a_tls_connection_is_readable_on_the_wire(tmp_path: Path, rea
             answer = b"VALUE %b 0 %d\r\n%b\r\nEND\r\n" % (secret, len(value), value)
             client.send(b"get %b\r\n" % secret * 10)
             assert client.exactly(10 * len(answer)) == 10 * answer
+            assert "conn_parse_cmd" in stats_of(client, "conns").values()
             client.send(b"quit\r\n")
             assert client.until_closed() == b""
         passed = b"".join(tap.passed)

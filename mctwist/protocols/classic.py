@@ -76,11 +76,9 @@ def say(answer: bytes) -> Step:
 
 def get(words: list[bytes], render: Render, last: Render) -> list[Step]:
     """get, gets: `VERB KEY*`."""
-    keys = words[1:]
-    # One key that is too long replaces the whole answer (proto_text.c:411-427).
-    if not keys or max(map(len, keys)) > KEY_LENGTH:
+    if len(words) < 2:
         raise BAD_FORMAT
-    return _each(keys, operations.fetch, (), render, last)
+    return _each(words[1:], operations.fetch, (), render, last)
 
 
 def get_and_touch(words: list[bytes], now: Now, render: Render, last: Render) -> list[Step]:
@@ -88,14 +86,7 @@ def get_and_touch(words: list[bytes], now: Now, render: Render, last: Render) ->
     if len(words) < 3:
         raise BAD_FORMAT
     arguments = (operations.expiry_of(signed32(words[1], INVALID_EXPTIME), now()),)
-    keys = words[2:]
-    if max(map(len, keys)) <= KEY_LENGTH:
-        return _each(keys, operations.fetch_and_touch, arguments, render, last)
-    # The keys before the one that is too long are touched, though nothing is said of them.
-    before = takewhile(lambda key: len(key) <= KEY_LENGTH, keys)
-    silent = replies.SILENT[replies.touched_value]
-    steps: list[Step] = [(operations.fetch_and_touch, key, arguments, silent) for key in before]
-    return [*steps, say(BAD_FORMAT.wire)]
+    return _each(words[2:], operations.fetch_and_touch, arguments, render, last)
 
 
 def _each(
@@ -105,6 +96,13 @@ def _each(
     render: Render,
     last: Render,
 ) -> list[Step]:
+    if max(map(len, keys)) > KEY_LENGTH:
+        # One key that is too long replaces the whole answer (proto_text.c:411-427). Those before
+        # it are fetched, touched and counted, though nothing is said of them.
+        before = takewhile(lambda key: len(key) <= KEY_LENGTH, keys)
+        silent = replies.SILENT[render]
+        found: list[Step] = [(operation, key, arguments, silent) for key in before]
+        return [*found, say(BAD_FORMAT.wire)]
     final = keys.pop()
     steps: list[Step] = [(operation, key, arguments, render) for key in keys]
     steps.append((operation, final, arguments, last))

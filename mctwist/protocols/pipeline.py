@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mctwist.interfaces import IStorage, Results, Step
-from mctwist.operations import constant
+from mctwist.operations import constant, counts
 from mctwist.stats import Stats
 
 #: Input bytes whose steps may be unanswered before no more is read.
@@ -46,6 +46,7 @@ class Pipeline:
     :param transport: of the connection; the pipeline registers as its producer.
     :param spell: how the dialect says that a step has failed.
     :param reactor: IReactorTime.
+    :ivar reports: set by the dialect when it runs steps of `operations.counts`.
     """
 
     log = Logger()
@@ -69,6 +70,7 @@ class Pipeline:
         self._closing = False
         self._lost = False
         self._deadline: Optional[Any] = None
+        self.reports = False
         transport.registerProducer(self, True)
 
     def run(self, steps: list[Step], reads_only: bool, size: int) -> None:
@@ -85,6 +87,13 @@ class Pipeline:
             self._turn()
         else:
             self._hold()
+
+    @property
+    def state(self) -> str:
+        """What it is at, in memcached's words."""
+        if self._choked:
+            return "conn_mwrite"
+        return "conn_io_queue" if self._busy else "conn_read"
 
     def close(self) -> None:
         """Close the connection when every answer it is owed has been written."""
@@ -125,6 +134,9 @@ class Pipeline:
         if not steps:
             return
         reads_only, self._reads_only = self._reads_only, True
+        if self.reports:
+            steps = self._up_to_report(steps)
+            self._reads_only = reads_only or not self._waiting
         if reads_only:
             results = self._storage.read(steps)
             if results is not None:
@@ -133,6 +145,18 @@ class Pipeline:
         self._busy = True
         done = self._storage.submit(steps, reads_only)
         done.addCallback(self._answer, steps, reads_only)
+
+    def _up_to_report(self, steps: list[Step]) -> list[Step]:
+        """
+        The steps that make the next instalment where there are reports: a thousand in one would
+        be a hundred megabytes with a thousand connections to report on.
+        """
+        for number, step in enumerate(steps, 1):
+            if step[0] is counts:
+                self._waiting = steps[number:]
+                return steps[:number]
+        self.reports = False
+        return steps
 
     def _answer(self, results: Results, steps: list[Step], reads_only: bool) -> None:
         self._busy = False
@@ -156,6 +180,7 @@ class Pipeline:
             self._hold()
         if self._waiting and not self._choked:
             # The next instalment in the next round: others have their turn between.
+            self._stats.conn_yields += 1
             self._busy = True
             self._reactor.callLater(0, self._turn_unless_choked)
         elif self._held:

@@ -8,7 +8,7 @@ nothing.
 
 from typing import Any, Callable, Optional
 
-from mctwist.interfaces import Render, StoreFull
+from mctwist.interfaces import Render, Step, StoreFull
 from mctwist.item import Item
 from mctwist.operations import (
     DELETED,
@@ -20,7 +20,7 @@ from mctwist.operations import (
     TOUCHED,
     Outcome,
 )
-from mctwist.stats import Stats
+from mctwist.stats import Prefixes, Stats
 
 END = b"END\r\n"
 ERROR = b"ERROR\r\n"
@@ -91,6 +91,11 @@ def closing(render: Render) -> Render:
     return render_last
 
 
+last_value_and_cas = closing(value_and_cas)
+last_touched_value = closing(touched_value)
+last_touched_value_and_cas = closing(touched_value_and_cas)
+
+
 def stored(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """set, add, replace, append, prepend."""
     stats.set_commands += 1
@@ -128,6 +133,12 @@ def refused(stats: Stats, key: bytes, result: Any) -> bytes:
     return TOO_LARGE
 
 
+def spoiled(stats: Stats, key: bytes, answer: bytes) -> bytes:
+    """A value that does not end where it should: it was to be set, and counts as that."""
+    stats.set_commands += 1
+    return answer
+
+
 def incremented(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """incr."""
     if outcome[0] is NOT_FOUND:
@@ -161,15 +172,15 @@ def flushed(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     return OK
 
 
-def line(stats: Stats, key: bytes, answer: bytes) -> bytes:
-    """An answer known beforehand."""
+def not_flushed(stats: Stats, key: bytes, answer: bytes) -> bytes:
+    """A flush_all that is not right, or not allowed; it counts all the same."""
+    stats.flush_commands += 1
     return answer
 
 
-def general_stats(stats: Stats, key: bytes, counts: tuple[int, int]) -> bytes:
-    """stats."""
-    fields = [f"STAT {name} {figure}\r\n" for name, figure in stats.general(*counts)]
-    return "".join(fields).encode() + END
+def line(stats: Stats, key: bytes, answer: bytes) -> bytes:
+    """An answer known beforehand."""
+    return answer
 
 
 def fault(stats: Stats, exception: Exception) -> bytes:
@@ -191,12 +202,11 @@ def _with_cas(key: bytes, item: Item) -> bytes:
 
 
 def _count_touched(stats: Stats, item: Optional[Item]) -> bool:
+    # A gat counts as a touch, and not as a get (proto_parser.c:701-735).
     if item is None:
         stats.touch_misses += 1
-        stats.get_misses += 1
         return False
     stats.touch_hits += 1
-    stats.get_hits += 1
     return True
 
 
@@ -226,16 +236,62 @@ SILENT: dict[Render, Render] = {
         incremented,
         decremented,
         touched,
+        value,
+        value_and_cas,
         touched_value,
+        touched_value_and_cas,
+        spoiled,
         flushed,
+        not_flushed,
         line,
     )
 }
 
-#: Answers behind which another of the same command follows.
-UNFINISHED = frozenset({value, value_and_cas, touched_value, touched_value_and_cas})
 
-_SILENT_FORMS = frozenset(SILENT.values())
+def _detailed(
+    render: Render, count: Callable[[Prefixes, bytes, Any], None]
+) -> dict[Render, Render]:
+    def detail(form: Render) -> Render:
+        def count_prefix(stats: Stats, key: bytes, result: Any) -> bytes:
+            if stats.prefixes.counting:
+                count(stats.prefixes, key, result)
+            return form(stats, key, result)
+
+        return count_prefix
+
+    forms = [render, SILENT[render]] if render in SILENT else [render]
+    return {form: detail(form) for form in forms}
+
+
+#: The form of each answer that also counts for `stats detail`, of those that do. The others cost
+#: nothing for it. memcached counts a set when its line is right, whatever becomes of it.
+DETAILED: dict[Render, Render] = {}
+for _render in (
+    *(value, last_value, value_and_cas, last_value_and_cas),
+    *(touched_value, last_touched_value, touched_value_and_cas, last_touched_value_and_cas),
+):
+    DETAILED.update(_detailed(_render, lambda counts, key, item: counts.count_get(key, bool(item))))
+for _render in (stored, swapped, refused, spoiled):
+    DETAILED.update(_detailed(_render, lambda counts, key, result: counts.count_set(key)))
+DETAILED.update(_detailed(deleted, lambda counts, key, outcome: counts.count_delete(key)))
+
+
+def detailed(steps: list[Step]) -> list[Step]:
+    """`steps`, counted for `stats detail` when they are answered."""
+    return [
+        (operation, key, arguments, DETAILED.get(render, render))
+        for operation, key, arguments, render in steps
+    ]
+
+
+def _and_detailed(renders: "set[Render]") -> "frozenset[Render]":
+    return frozenset(renders | {DETAILED[render] for render in renders & DETAILED.keys()})
+
+
+#: Answers behind which another of the same command follows.
+UNFINISHED = _and_detailed({value, value_and_cas, touched_value, touched_value_and_cas})
+
+_SILENT_FORMS = _and_detailed(set(SILENT.values()))
 
 
 def is_silent(render: Callable[..., bytes]) -> bool:

@@ -12,22 +12,23 @@ before it is not part of the line (proto_parser.c:174-184).
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mctwist import operations
-from mctwist.interfaces import IStorage, Render, Step
+from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
 from mctwist.item import KEY_LENGTH
-from mctwist.protocols import classic, replies
+from mctwist.protocols import classic, replies, statistics, tuning
 from mctwist.protocols.classic import TooLarge, Upload
-from mctwist.protocols.grammar import BAD_FORMAT, ClientError, unsigned
-from mctwist.protocols.pipeline import Pipeline
-from mctwist.stats import VERSION, Stats
+from mctwist.protocols.grammar import BAD_FORMAT, ClientError
+from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
+from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, VERSION, Stats
 
 #: A line with no end in sight is cut off here (proto_text.c:363-391) ...
 MOST_LINE = 2048
@@ -48,13 +49,21 @@ class TextSettings:
     :ivar max_item_size: bytes, as memcached counts an item.
     :ivar flush_enabled: flush_all is allowed.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
+    :ivar dump_enabled: what lists keys, or parts of them, is allowed.
     :ivar set_verbosity: called with 0, 1 or 2.
+    :ivar set_limit: called with the bytes that the store may hold from now on.
+    :ivar told: what else the server was told, by the name that `stats settings` has for it.
+    :ivar tuned: the same, set by clients while it runs; see `tuning`.
     """
 
     max_item_size: int = 1 << 20
     flush_enabled: bool = True
     shutdown: Optional[Callable[[], None]] = None
+    dump_enabled: bool = True
     set_verbosity: Callable[[int], None] = lambda level: None
+    set_limit: Callable[[int], None] = lambda size: None
+    told: Mapping[str, object] = {}
+    tuned: dict[str, object] = field(factory=dict)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -64,6 +73,7 @@ class TextProtocol(LineReceiver):
 
     :param reactor: IReactorTime.
     :param lost: called with the connection when it is gone.
+    :ivar last_command: seconds since the epoch.
     """
 
     delimiter = b"\n"
@@ -82,6 +92,7 @@ class TextProtocol(LineReceiver):
         self._stats = stats
         self._settings = settings
         self._reactor = reactor
+        self.last_command: float = reactor.seconds()
         self._pipeline: Optional[Pipeline] = None
         self._steps: list[Step] = []
         self._reads_only = True
@@ -149,6 +160,15 @@ class TextProtocol(LineReceiver):
         self.line_mode = 1
         self._lines_received(data[missing:])
 
+    @property
+    def state(self) -> str:
+        """What the connection is at, in memcached's words (memcached.c, state_text)."""
+        if self._closed or self._pipeline is None:
+            return "conn_closing"
+        if not self.line_mode:
+            return "conn_swallow" if self._upload is None else "conn_nread"
+        return self._pipeline.state
+
     def finish(self) -> None:
         """Take no more commands, answer those that were taken, and close."""
         self._submit()
@@ -207,8 +227,11 @@ class TextProtocol(LineReceiver):
 
     def _submit(self) -> None:
         self._stats.bytes_read += self._received
+        self.last_command = self._reactor.seconds()
         if self._steps and self._pipeline is not None:
             steps, self._steps = self._steps, []
+            if self._stats.prefixes.watched:
+                steps = replies.detailed(steps)
             reads_only, self._reads_only = self._reads_only, True
             self._pipeline.run(steps, reads_only, self._received)
         self._received = 0
@@ -285,8 +308,9 @@ class TextProtocol(LineReceiver):
             self._reads_only = False
             self._steps.append(upload.step(value))
         else:
-            self._stats.set_commands += 1
-            self._say(b"CLIENT_ERROR bad data chunk\r\n", replies.is_silent(upload.render))
+            quiet = replies.is_silent(upload.render)
+            render = replies.SILENT[replies.spoiled] if quiet else replies.spoiled
+            self._steps.append((operations.constant, upload.key, (_BAD_CHUNK,), render))
 
     def _write(self, step: Step, quiet: bool) -> None:
         """A step that writes."""
@@ -307,9 +331,56 @@ class TextProtocol(LineReceiver):
 
     def _show_stats(self, words: list[bytes]) -> None:
         if len(words) == 1:
-            self._steps.append((operations.counts, b"", (), replies.general_stats))
-        else:
+            self._report(_GENERAL)
+            return
+        # memcached compares as many letters of these as were sent (proto_text.c:528-588).
+        for name, show in _STATS.items():
+            if name.startswith(words[1]):
+                show(self, words)
+                return
+        render = statistics.REPORTS.get(words[1])
+        if render is None:
             self._say(replies.ERROR)
+        else:
+            self._report(render)
+
+    def _report(self, render: Render) -> None:
+        self._steps.append((operations.counts, b"", (), render))
+        if self._pipeline is not None:
+            self._pipeline.reports = True
+
+    def _reset_stats(self, words: list[bytes]) -> None:
+        self._steps.append((operations.constant, b"", (b"RESET\r\n",), statistics.reset))
+
+    def _show_settings(self, words: list[bytes]) -> None:
+        settings = self._settings
+        told = {
+            "item_size_max": settings.max_item_size,
+            "flush_enabled": statistics.yes(settings.flush_enabled),
+            "dump_enabled": statistics.yes(settings.dump_enabled),
+            "shutdown_command": statistics.yes(settings.shutdown is not None),
+            **settings.told,
+            **settings.tuned,
+            **_BOUNDS,
+        }
+        self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
+
+    def _show_connections(self, words: list[bytes]) -> None:
+        self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
+
+    def _detail_stats(self, words: list[bytes]) -> None:
+        if not self._settings.dump_enabled:
+            raise _NO_DETAIL
+        what = words[2] if len(words) > 2 else b"?"
+        if b"on".startswith(what):
+            self._stats.prefixes.watched = True
+            self._steps.append((operations.constant, b"", (replies.OK,), statistics.detail_on))
+        elif b"off".startswith(what):
+            self._steps.append((operations.constant, b"", (replies.OK,), statistics.detail_off))
+        elif b"dump".startswith(what):
+            self._report(statistics.detail_dump)
+        else:
+            raise _DETAIL_USAGE
 
     def _show_version(self, words: list[bytes]) -> None:
         self._say(b"VERSION %b\r\n" % VERSION.encode())
@@ -318,16 +389,17 @@ class TextProtocol(LineReceiver):
         self.finish()
 
     def _flush_all(self, words: list[bytes], quiet: bool) -> None:
-        if not self._settings.flush_enabled:
-            self._stats.flush_commands += 1
-            raise ClientError(b"flush_all not allowed")
-        self._write(classic.flush_all(words, quiet, self._storage.now), quiet)
+        try:
+            if not self._settings.flush_enabled:
+                raise _NO_FLUSH
+            self._write(classic.flush_all(words, quiet, self._storage.now), quiet)
+        except ClientError as error:
+            error.__traceback__ = None
+            render = replies.SILENT[replies.not_flushed] if quiet else replies.not_flushed
+            self._steps.append((operations.constant, b"", (error.wire,), render))
 
-    def _verbosity(self, words: list[bytes], quiet: bool) -> None:
-        if len(words) < 2:
-            raise BAD_FORMAT
-        self._settings.set_verbosity(min(unsigned(words[1], 32, BAD_FORMAT), 2))
-        self._say(replies.OK, quiet)
+    def _tune(self, words: list[bytes], quiet: bool) -> None:
+        self._say(tuning.VERBS[words[0]](self._settings, words), quiet)
 
     def _shutdown(self, words: list[bytes], quiet: bool) -> None:
         shutdown = self._settings.shutdown
@@ -353,16 +425,35 @@ class TextProtocol(LineReceiver):
         return b"" if replies.is_silent(step[3]) else answer
 
 
-_last_with_cas = replies.closing(replies.value_and_cas)
-_last_touched = replies.closing(replies.touched_value)
-_last_touched_with_cas = replies.closing(replies.touched_value_and_cas)
+_BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
+_NO_FLUSH = ClientError(b"flush_all not allowed")
+_NO_DETAIL = ClientError(b"stats detail not allowed")
+_DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
+_GENERAL = statistics.rendered(statistics.general)
+
+#: What a client can make grow, and how far: shown by `stats settings`.
+_BOUNDS: dict[str, object] = {
+    "most_key": KEY_LENGTH,
+    "most_line": MOST_LINE,
+    "most_get_line": MOST_GET_LINE,
+    "most_waiting": MOST_WAITING,
+    "instalment_steps": MOST_STEPS,
+    "instalment_bytes": MOST_BYTES,
+    "close_timeout": int(CLOSE_TIMEOUT),
+    "most_prefixes": MOST_PREFIXES,
+    "most_prefix_bytes": MOST_PREFIX_BYTES,
+}
 
 _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"get": lambda self, words: self._get(words, replies.value, replies.last_value),
-    b"gets": lambda self, words: self._get(words, replies.value_and_cas, _last_with_cas),
-    b"gat": lambda self, words: self._get_and_touch(words, replies.touched_value, _last_touched),
+    b"gets": lambda self, words: self._get(
+        words, replies.value_and_cas, replies.last_value_and_cas
+    ),
+    b"gat": lambda self, words: self._get_and_touch(
+        words, replies.touched_value, replies.last_touched_value
+    ),
     b"gats": lambda self, words: self._get_and_touch(
-        words, replies.touched_value_and_cas, _last_touched_with_cas
+        words, replies.touched_value_and_cas, replies.last_touched_value_and_cas
     ),
     b"stats": TextProtocol._show_stats,
     b"version": TextProtocol._show_version,
@@ -371,6 +462,15 @@ _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
 
 _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
     b"flush_all": TextProtocol._flush_all,
-    b"verbosity": TextProtocol._verbosity,
     b"shutdown": TextProtocol._shutdown,
+    **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
+}
+
+#: What may stand behind `stats`, in the order in which memcached looks.
+_STATS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
+    b"reset": TextProtocol._reset_stats,
+    b"detail": TextProtocol._detail_stats,
+    b"settings": TextProtocol._show_settings,
+    b"conns": TextProtocol._show_connections,
+    b"extstore": lambda self, words: self._report(statistics.rendered(statistics.extstore)),
 }

@@ -1,0 +1,468 @@
+"""
+The reports of `stats`, by the rules of those that read them.
+
+The rules of the exporters are those of prometheus/memcached_exporter (exporter.go: parseStats,
+collectSlabMetrics, parseStatsSettings) and of Telegraf's memcached plugin, which can do with three
+words a line and nothing else.
+"""
+
+from typing import Any, Optional
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from mctwist.interfaces import MOST_BYTES, MOST_STEPS
+from mctwist.protocols.text import TextSettings
+from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Prefixes
+from tests.wire import Client, TextServer
+
+REQUIRED = "cmd_set cas_hits cas_misses cas_badval"
+GENERAL = (
+    "pid version uptime time pointer_size cmd_flush cmd_get cmd_touch rusage_user rusage_system "
+    "bytes limit_maxbytes curr_items total_items bytes_read bytes_written max_connections "
+    "curr_connections total_connections rejected_connections conn_yields listen_disabled_num "
+    "evictions reclaimed store_too_large store_no_memory lru_crawler_starts direct_reclaims "
+    "crawler_items_checked crawler_reclaimed moves_to_cold moves_to_warm moves_within_lru "
+    "total_malloced accepting_conns connection_structures threads"
+)
+COMMANDS = "get delete incr decr cas touch"
+ITEMS = (
+    "number age hits_to_hot hits_to_warm hits_to_cold hits_to_temp evicted evicted_nonzero "
+    "evicted_time evicted_unfetched expired_unfetched outofmemory reclaimed tailrepairs "
+    "mem_requested number_hot number_warm number_cold number_temp age_hot age_warm "
+    "crawler_reclaimed moves_to_cold moves_to_warm moves_within_lru"
+)
+SLABS = (
+    "chunk_size chunks_per_page total_pages total_chunks used_chunks free_chunks free_chunks_end "
+    "mem_requested cmd_set cas_badval get_hits delete_hits incr_hits decr_hits cas_hits touch_hits"
+)
+SETTINGS = "maxconns lru_crawler_sleep lru_crawler_tocrawl hot_lru_pct warm_lru_pct"
+FACTORS = "hot_max_factor warm_max_factor"
+
+#: What the store has to say, each figure another one.
+FIGURES: "dict[str, Any]" = {
+    "limit_maxbytes": 1 << 30,
+    "evictions": 11,
+    "evicted_unfetched": 12,
+    "evicted_active": 13,
+    "evicted_nonzero": 14,
+    "evicted_time": 15,
+    "expired_unfetched": 16,
+    "reclaimed": 17,
+    "direct_reclaims": 18,
+    "crawler_reclaimed": 19,
+    "crawler_items_checked": 20,
+    "lru_crawler_starts": 21,
+    "outofmemory": 22,
+    "oldest_age": 23,
+    "mem_requested": 24_000,
+    "pages_bytes": 25 << 20,
+    "storage": {"backend": "lmdb on a disk", "batches": 26, "sync_median": "0.002"},
+}
+
+
+class ReportCase(SynchronousTestCase):
+    """A server, and what its reports say."""
+
+    def setUp(self) -> None:
+        self.start()
+
+    def start(self, settings: Optional[TextSettings] = None) -> None:
+        self.server = TextServer(settings=settings)
+        self.addCleanup(self.server.stop)
+        self.stats = self.server.stats
+        self.client = self.server.connect()
+
+    def ask(self, data: bytes) -> bytes:
+        return self.client.ask(data + b"\r\n")
+
+    def report(self, what: str = "") -> "dict[str, str]":
+        """Read as Telegraf does."""
+        answer = self.ask(b"stats " + what.encode()).decode()
+        self.assertTrue(answer.endswith("END\r\n"), answer)
+        found = {}
+        for line in answer.split("\r\n")[:-2]:
+            words = line.split(" ")
+            self.assertEqual((len(words), words[0]), (3, "STAT"), line)
+            found[words[1]] = words[2]
+        return found
+
+    def assertFigures(self, names: str, report: "dict[str, str]", before: str = "") -> None:
+        for name in names.split():
+            self.assertRegex(report[before + name], r"\A[0-9]+\Z", name)
+
+
+class ExporterTests(ReportCase):
+    """memcached_exporter finds what it needs, in the form in which it can be read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask(b"set k 0 0 1\r\n1\r\nincr k 1\r\nget k\r\nget x")
+
+    def test_general(self) -> None:
+        report = self.report()
+        self.assertFigures(REQUIRED, report)
+        for command in COMMANDS.split():
+            self.assertFigures(f"{command}_hits {command}_misses", report)
+        for name in GENERAL.split():
+            self.assertIn(name, report)
+            if name != "version":
+                float(report[name])
+        for name in ("rusage_user", "rusage_system"):
+            # Two integers, of which the second is taken for microseconds.
+            self.assertRegex(report[name], r"\A[0-9]+\.[0-9]{6}\Z")
+        # By this the exporter would expect nineteen figures of an extstore.
+        self.assertNotIn("extstore_limit_maxbytes", report)
+        self.assertNotIn("proxy_backend_total", report)
+
+    def test_items(self) -> None:
+        self.assertFigures(ITEMS, self.report("items"), "items:1:")
+
+    def test_slabs(self) -> None:
+        report = self.report("slabs")
+        self.assertFigures(SLABS, report, "1:")
+        self.assertFigures("active_slabs total_malloced", report)
+
+    def test_settings(self) -> None:
+        report = self.report("settings")
+        self.assertFigures(SETTINGS, report)
+        for name in FACTORS.split():
+            float(report[name])
+        self.assertEqual(report["lru_crawler"], "yes")
+        for name in ("lru_maintainer_thread", "flush_enabled", "cas_enabled", "lru_segmented"):
+            self.assertIn(report[name], ("yes", "no"))
+
+
+class StoreTests(ReportCase):
+    """What the store has to say of itself."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask(b"set k 0 0 1\r\n1\r\nset l 0 0 1\r\n1\r\nget k\r\nget l")
+        self.figures = dict(FIGURES)
+        self.stats.of_store = lambda: self.figures
+
+    def test_general(self) -> None:
+        report = self.report()
+        for name in (
+            "limit_maxbytes", "evictions", "evicted_unfetched", "evicted_active", "reclaimed",
+            "expired_unfetched", "direct_reclaims", "crawler_reclaimed", "crawler_items_checked",
+            "lru_crawler_starts",
+        ):  # fmt: skip
+            self.assertEqual(report[name], str(FIGURES[name]), name)
+        self.assertEqual(report["total_malloced"], str(25 << 20))
+        self.assertEqual(self.report("settings")["maxbytes"], str(1 << 30))
+
+    def test_items(self) -> None:
+        report = self.report("items")
+        for name, figure in (
+            ("number", 2), ("number_cold", 2), ("hits_to_cold", 2), ("age", 23),
+            ("mem_requested", 24_000), ("evicted", 11), ("evicted_unfetched", 12),
+            ("evicted_active", 13), ("evicted_nonzero", 14), ("evicted_time", 15),
+            ("expired_unfetched", 16), ("reclaimed", 17), ("direct_reclaims", 18),
+            ("crawler_reclaimed", 19), ("crawler_items_checked", 20), ("outofmemory", 22),
+        ):  # fmt: skip
+            self.assertEqual(report[f"items:1:{name}"], str(figure), name)
+
+    def test_the_sums_that_dashboards_make_of_slabs(self) -> None:
+        report = {
+            name.rpartition(":")[2]: int(figure) for name, figure in self.report("slabs").items()
+        }
+        self.assertEqual(report["used_chunks"], 2)
+        self.assertEqual(report["chunk_size"], 12_000)
+        self.assertEqual(report["total_pages"], 25)
+        self.assertEqual(report["total_chunks"], report["total_pages"] * report["chunks_per_page"])
+        self.assertEqual(report["free_chunks"], report["total_chunks"] - report["used_chunks"])
+        self.assertEqual(report["total_malloced"], 25 << 20)
+
+    def test_storage(self) -> None:
+        report = self.report("storage")
+        self.assertEqual(report["pages_bytes"], str(25 << 20))
+        self.assertEqual(report["batches"], "26")
+        self.assertEqual(report["sync_median"], "0.002")
+        self.assertEqual(report["backend"], "lmdb%20on%20a%20disk")
+        self.assertNotIn("storage", report)
+
+    def test_reset(self) -> None:
+        self.assertEqual(self.ask(b"stats reset"), b"RESET\r\n")
+        report = self.report()
+        self.assertEqual((report["evictions"], report["crawler_reclaimed"]), ("0", "0"))
+        self.assertEqual(report["limit_maxbytes"], str(1 << 30))
+        self.figures["evictions"] += 5
+        self.assertEqual(self.report()["evictions"], "5")
+        self.assertEqual(self.report("items")["items:1:evicted"], "5")
+        self.assertEqual(self.report("items")["items:1:age"], "23")
+
+
+class ResetTests(ReportCase):
+    """`stats reset`."""
+
+    def test_in_its_turn(self) -> None:
+        answer = self.ask(b"get x\r\nstats reset\r\nget x\r\nget x\r\nstats")
+        self.assertTrue(answer.startswith(b"END\r\nRESET\r\nEND\r\nEND\r\nSTAT "), answer)
+        self.assertIn(b"STAT get_misses 2\r\n", answer)
+
+    def test_what_was_counted_and_what_is(self) -> None:
+        self.stats.curr_connections = 7
+        self.ask(b"set k 0 0 1\r\n1\r\nincr k 1\r\ntouch k 0\r\nget k x\r\ndelete x\r\nflush_all x")
+        self.ask(b"stats reset")
+        report = self.report()
+        for name in ("cmd_get", "cmd_set", "cmd_touch", "cmd_flush", "get_hits", "get_misses",
+                     "incr_hits", "delete_misses", "total_items", "total_connections"):  # fmt: skip
+            self.assertEqual(report[name], "0", name)
+        self.assertEqual((report["curr_items"], report["curr_connections"]), ("1", "7"))
+
+
+class SubcommandTests(ReportCase):
+    """What may stand behind `stats`."""
+
+    def test_no_class_without_items(self) -> None:
+        self.assertEqual(self.ask(b"stats items"), b"END\r\n")
+        self.assertEqual(self.report("slabs"), {"active_slabs": "0", "total_malloced": "0"})
+        self.ask(b"set k 0 0 1\r\n1\r\ndelete k")
+        self.assertEqual(self.ask(b"stats items"), b"END\r\n")
+        # A slab class that was once used stays.
+        self.assertEqual(self.report("slabs")["1:used_chunks"], "0")
+
+    def test_as_many_letters_as_were_sent(self) -> None:
+        for line, answer in (
+            (b"stats r", b"RESET\r\n"),
+            (b"stats res x", b"RESET\r\n"),
+            (b"stats resetx", b"ERROR\r\n"),
+            (b"stats d", b"CLIENT_ERROR usage: stats detail on|off|dump\r\n"),
+            (b"stats detail o", b"OK\r\n"),
+            (b"stats detail d", b"END\r\n"),
+            (b"stats detail", b"CLIENT_ERROR usage: stats detail on|off|dump\r\n"),
+            (b"stats ex", b"END\r\n"),
+            (b"stats item", b"ERROR\r\n"),
+            (b"stats sizes", b"STAT sizes_status disabled\r\nEND\r\n"),
+            (b"stats sizes_enable", b"ERROR\r\n"),
+            (b" stats", b"ERROR\r\n"),
+        ):
+            self.assertEqual(self.ask(line), answer, line)
+        self.assertEqual(self.report("s"), self.report("settings"))
+
+    def test_settings_tell_every_bound(self) -> None:
+        report = self.report("settings")
+        for name, figure in (
+            ("item_size_max", 1 << 20), ("most_key", 250), ("most_line", 2048),
+            ("most_get_line", 1 << 20), ("most_waiting", 32 * 1024), ("close_timeout", 30),
+            ("instalment_steps", MOST_STEPS), ("instalment_bytes", MOST_BYTES),
+            ("most_prefixes", MOST_PREFIXES), ("most_prefix_bytes", MOST_PREFIX_BYTES),
+        ):  # fmt: skip
+            self.assertEqual(report[name], str(figure), name)
+
+    def test_settings_as_told(self) -> None:
+        self.start(
+            TextSettings(
+                max_item_size=5000,
+                flush_enabled=False,
+                dump_enabled=False,
+                shutdown=lambda: None,
+                told={"tcp_backlog": 17, "sync": "never"},
+            )
+        )
+        self.stats.max_connections = 99
+        self.stats.listeners = lambda: [
+            Port(UNIXAddress("/run/a socket")),
+            Port(IPv4Address("TCP", "127.0.0.1", 11311)),
+            Port(IPv4Address("TCP", "127.0.0.2", 11312)),
+        ]
+        report = self.report("settings")
+        for name, figure in (
+            ("item_size_max", "5000"), ("flush_enabled", "no"), ("dump_enabled", "no"),
+            ("shutdown_command", "yes"), ("tcp_backlog", "17"), ("sync", "never"),
+            ("maxconns", "99"), ("tcpport", "11311"), ("inter", "127.0.0.1"),
+            ("domain_socket", "/run/a%20socket"), ("detail_enabled", "no"),
+        ):  # fmt: skip
+            self.assertEqual(report[name], figure, name)
+
+    def test_a_report_ends_its_instalment(self) -> None:
+        # A thousand of them in one would be a bomb where there are many connections to tell of.
+        self.server.stop()
+        self.start()
+        transport = SlowTransport()
+        client = self.server.connect(transport)
+        client.send(b"stats\r\n" * 100 + b"get x\r\n")
+        self.server.settle()
+        self.assertEqual(transport.value().count(b"STAT pid "), 1)
+        transport.resume()
+        self.server.settle()
+        self.assertEqual(transport.value().count(b"STAT pid "), 100)
+        self.assertTrue(transport.value().endswith(b"END\r\nEND\r\n"))
+        self.assertEqual(int(self.report()["conn_yields"]), 99)
+
+
+class SlowTransport(StringTransport):
+    """Its peer does not read until it is told to."""
+
+    choked = True
+    producer: Any
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.choked:
+            self.producer.pauseProducing()
+
+    def resume(self) -> None:
+        self.choked = False
+        self.producer.resumeProducing()
+
+
+class Port:
+    """An IListeningPort, as far as it is asked."""
+
+    def __init__(self, address: Any, number: int = 3) -> None:
+        self.getHost = lambda: address
+        self.fileno = lambda: number
+
+
+class Socket(StringTransport):
+    """A transport with a descriptor."""
+
+    def __init__(self, number: int, host: Any, peer: Any) -> None:
+        super().__init__(hostAddress=host, peerAddress=peer)
+        self.fileno = lambda: number
+
+
+class ConnectionsTests(ReportCase):
+    """`stats conns`."""
+
+    def connect(self, number: int, host: Any, peer: Any) -> Client:
+        client = self.server.connect(Socket(number, host, peer))
+        self.inside.append(client.protocol)
+        return client
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.inside: list[Any] = []
+        self.stats.connections = lambda: self.inside
+        host = IPv4Address("TCP", "127.0.0.1", 11211)
+        self.stats.listeners = lambda: [Port(host)]
+        self.client = self.connect(9, host, IPv4Address("TCP", "127.0.0.1", 5001))
+
+    def test_who_is_there(self) -> None:
+        self.connect(10, IPv6Address("TCP", "::1", 11211), IPv6Address("TCP", "::1", 5002))
+        self.connect(8, UNIXAddress(b"/run/s"), UNIXAddress(None))
+        self.server.reactor.advance(5)
+        self.ask(b"get x")
+        self.server.reactor.advance(2)
+        self.assertEqual(
+            self.report("conns"),
+            {
+                "3:addr": "tcp:127.0.0.1:11211",
+                "3:state": "conn_listening",
+                "3:secs_since_last_cmd": "7",
+                "8:addr": "unix:?",
+                "8:listen_addr": "unix:/run/s",
+                "8:state": "conn_read",
+                "8:secs_since_last_cmd": "7",
+                "9:addr": "tcp:127.0.0.1:5001",
+                "9:listen_addr": "tcp:127.0.0.1:11211",
+                "9:state": "conn_parse_cmd",
+                "9:secs_since_last_cmd": "0",
+                "10:addr": "tcp6:[::1]:5002",
+                "10:listen_addr": "tcp6:[::1]:11211",
+                "10:state": "conn_read",
+                "10:secs_since_last_cmd": "7",
+            },
+        )
+
+    def test_what_they_are_at(self) -> None:
+        host = IPv4Address("TCP", "127.0.0.1", 11211)
+        for number, sent, state in (
+            (20, b"get x\r\nget", "conn_read"),
+            (21, b"set k 0 0 10\r\nab", "conn_nread"),
+            (22, b"set k x 0 10\r\nab", "conn_swallow"),
+            (23, b"quit\r\n", "conn_closing"),
+        ):
+            other = self.connect(number, host, IPv4Address("TCP", "127.0.0.1", number))
+            other.ask(sent)
+            self.assertEqual(self.report("conns")[f"{number}:state"], state, sent)
+        late = self.connect(24, host, IPv4Address("TCP", "127.0.0.1", 24))
+        late.send(b"set k 0 0 1\r\n1\r\n")
+        # It is in the storage thread; nothing has settled yet.
+        self.client.send(b"stats conns\r\n")
+        self.assertIn(b"STAT 24:state conn_io_queue\r\n", self.client.answers())
+        slow = self.connect(25, host, IPv4Address("TCP", "127.0.0.1", 25))
+        slow.transport.producer.pauseProducing()
+        self.assertEqual(self.report("conns")["25:state"], "conn_mwrite")
+
+
+class DetailTests(ReportCase):
+    """`stats detail`."""
+
+    def dump(self) -> bytes:
+        return self.ask(b"stats detail dump")
+
+    def test_off_at_first(self) -> None:
+        self.ask(b"set a:b 0 0 1\r\n1\r\nget a:b")
+        self.assertEqual(self.dump(), b"END\r\n")
+        self.assertEqual(self.report("settings")["detail_enabled"], "no")
+
+    def test_by_prefix(self) -> None:
+        self.assertEqual(self.ask(b"stats detail on"), b"OK\r\n")
+        self.ask(b"set a:b 0 0 1\r\n1\r\nset bb:c 0 0 1\r\n1\r\nget a:b a:c bb:c\r\ndelete bb:c")
+        self.assertEqual(
+            self.dump(),
+            b"PREFIX a get 2 hit 1 set 1 del 0\r\nPREFIX bb get 1 hit 1 set 1 del 1\r\nEND\r\n",
+        )
+        self.assertEqual(self.report("settings")["detail_enabled"], "yes")
+
+    def test_what_is_behind_it_on_the_wire_is_counted(self) -> None:
+        get = b"get a:b\r\n"
+        answer = self.ask(
+            get
+            + b"stats detail on\r\n"
+            + get
+            + b"stats detail off\r\n"
+            + get
+            + b"stats detail dump"
+        )
+        self.assertEqual(
+            answer,
+            b"END\r\nOK\r\nEND\r\nOK\r\nEND\r\nPREFIX a get 1 hit 0 set 0 del 0\r\nEND\r\n",
+        )
+
+    def test_noreply_stays_noreply(self) -> None:
+        self.ask(b"stats detail on")
+        self.assertEqual(self.ask(b"set a:b 0 0 1 noreply\r\n1\r\ndelete a:b noreply"), b"")
+        self.assertEqual(self.dump(), b"PREFIX a get 0 hit 0 set 1 del 1\r\nEND\r\n")
+
+    def test_a_key_that_is_too_long(self) -> None:
+        self.ask(b"stats detail on")
+        self.ask(b"get a:b a:" + b"k" * 250)
+        self.ask(b"set a:" + b"k" * 250 + b" 0 0 1\r\n1")
+        self.assertEqual(self.dump(), b"PREFIX a get 1 hit 0 set 0 del 0\r\nEND\r\n")
+
+    def test_not_where_nothing_is_to_be_listed(self) -> None:
+        self.start(TextSettings(dump_enabled=False))
+        for line in (b"stats detail dump", b"stats detail on", b"stats detail"):
+            self.assertEqual(self.ask(line), b"CLIENT_ERROR stats detail not allowed\r\n")
+        self.assertFalse(self.stats.prefixes.counting)
+
+    def test_another_delimiter(self) -> None:
+        self.stats.prefixes = Prefixes(b"/", counting=True)
+        self.ask(b"get a/b:c\r\nget a:b")
+        self.assertEqual(self.dump(), b"PREFIX a get 1 hit 0 set 0 del 0\r\nEND\r\n")
+        self.assertEqual(self.report("settings")["stat_key_prefix"], "/")
+
+    def test_so_many_prefixes_and_no_more(self) -> None:
+        self.stats.prefixes = Prefixes(counting=True)
+        for number in range(MOST_PREFIXES):
+            self.stats.prefixes.count_set(b"%d:" % number)
+        self.ask(b"get new:a\r\nget new:a\r\nget 7:a")
+        self.assertEqual(len(list(self.stats.prefixes.rows())), MOST_PREFIXES)
+        self.assertIn(b"PREFIX 7 get 1 hit 0 set 1 del 0\r\n", self.dump())
+        self.assertEqual(self.report()["detail_left_out"], "2")
+        self.ask(b"stats reset\r\nget new:a")
+        self.assertEqual(self.dump(), b"PREFIX new get 1 hit 0 set 0 del 0\r\nEND\r\n")
+
+    def test_so_many_bytes_of_them(self) -> None:
+        prefixes = Prefixes()
+        for number in range(MOST_PREFIXES):
+            prefixes.count_set(b"%0240d:" % number)
+        kept = list(prefixes.rows())
+        self.assertEqual(len(kept), MOST_PREFIX_BYTES // 240)
+        self.assertEqual(prefixes.left_out, MOST_PREFIXES - len(kept))
