@@ -38,7 +38,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import lmdb
 from zope.interface import implementer
 
-from mctwist.backends.eviction import evict
+from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.folder import Folder
 from mctwist.backends.journal import Entry as Written
 from mctwist.backends.journal import Journal, journals, next_journal, replay, sync_file
@@ -75,7 +75,7 @@ MAP_RATIO = 8
 
 #: Of a store whose pages take more than their part, so many bytes are written anew for each byte
 #: of a checkpoint, and so many in one transaction.
-REPACKED = 4
+REPACKED = 8
 REPACK_PIECE = 4 << 20
 
 #: How many dead items one batch removes, and how many are looked for at once.
@@ -403,6 +403,7 @@ class LMDBBackend:
         finally:
             end()
         changes = transaction.finish()
+        welcome(changes, self._sieve)
         entries: list[Written] = [
             (key, None if new is None else encode(key, new)) for key, new, _ in changes
         ]
@@ -829,6 +830,7 @@ class LMDBBackend:
                 "records_frozen": len(frozen.records),
                 "prefixes_flushed": len(state.prefixes),
                 "eviction_hand": state.hand,
+                "eviction_gate": state.gate,
                 "last_place": state.place,
                 "last_sequence": state.sequence,
                 "damaged_records": self.damaged,

@@ -230,10 +230,10 @@ class Tables:
                         size -= len(record)
                         if size < 0:
                             break
-            for key, _ in found:
-                txn.delete(key)
-            for key, record in found:
-                txn.put(key, record)
+            with txn.cursor() as cursor:
+                for key, _ in found:
+                    txn.delete(key)
+                cursor.putmulti(found)
             taken = self._pages(txn)
         self.taken = taken
         if found:
