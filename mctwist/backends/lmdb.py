@@ -69,7 +69,7 @@ DEFAULT_LIMIT = 10 << 30
 CHECKPOINT = 16 << 20
 #: ... and at which the next batch waits for the one that is under way.
 MOST_JOURNAL = 4 * CHECKPOINT
-MIN_JOURNAL = 4 << 20
+MIN_JOURNAL = 1 << 20
 
 #: What LMDB may map, in limits: `resize` cannot go beyond half of it.
 MAP_RATIO = 8
@@ -123,7 +123,7 @@ class LMDBBackend:
         self._evicts = evicts
         # A small store is not to be all journal.
         self._checkpoint = min(checkpoint, limit // 64)
-        self._most_journal = max(min(MOST_JOURNAL, limit // 8), MIN_JOURNAL)
+        self._most_journal = max(min(MOST_JOURNAL, limit // 16), MIN_JOURNAL)
         self._open = False
         self._tables: Optional[Tables] = None
         self._journal: Optional[Journal] = None
@@ -262,13 +262,17 @@ class LMDBBackend:
             raise StorageError("the store is closed")
         record_of, stored_stamp_of, end = self._tables.begin()
         sieve = self._sieve
+        find_recent, find_older = recent.get, record_of
+        if frozen:
+
+            def find_older(key: bytes) -> Optional[bytes]:
+                record = frozen.get(key, _ELSEWHERE)
+                return record_of(key) if record is _ELSEWHERE else record
 
         def read(key: bytes) -> Optional[Item]:
-            record = recent.get(key, _ELSEWHERE)
+            record = find_recent(key, _ELSEWHERE)
             if record is _ELSEWHERE:
-                record = frozen.get(key, _ELSEWHERE)
-                if record is _ELSEWHERE:
-                    record = record_of(key)
+                record = find_older(key)
             if record is None:
                 return None
             try:
@@ -281,8 +285,8 @@ class LMDBBackend:
             return sieve.stamp_of(place) or stored_stamp_of(place)
 
         def end_both() -> None:
-            nonlocal record_of, stored_stamp_of
-            del record_of, stored_stamp_of
+            nonlocal record_of, stored_stamp_of, find_older
+            del record_of, stored_stamp_of, find_older
             end()
 
         return read, stamp_of, end_both
@@ -585,10 +589,15 @@ class LMDBBackend:
             if len(self._sieve.visits) >= MOST_VISITS:
                 self._sieve.fold()
             self._write_down(tables)
-            if self._packing.due and self._layers[1] is NOTHING:
+            while self._packing.due and self._has_leisure:
                 with suppress(lmdb.Error):
                     self._packing.repack(tables)
                 self._drop_view()
+
+    @property
+    def _has_leisure(self) -> bool:
+        """Whether the journal is far from its bound, so that nobody waits for a checkpoint."""
+        return self._journal is not None and self._journal.size < self._most_journal // 2
 
     def _write_down(self, tables: Tables) -> None:
         """Bring into LMDB what is frozen, and when it is time the stamps."""

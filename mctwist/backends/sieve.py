@@ -2,7 +2,7 @@
 What has been visited: for eviction, and for the time of an item's last access.
 
 Nothing moves on a hit, so a read writes nothing: it leaves a *stamp* under the item's place in a
-dict, 40 ns, and that is all. A stamp is one number, `second << 64 | sequence`: when, and the last
+dict, 40 ns, and that is all. A stamp is one number, `now << 64 | sequence`: when, and the last
 sequence number that there was, 0 for a visit that only wrote. An item has been fetched since it
 was written if neither its sequence number nor its second is above those of the stamp.
 
@@ -38,13 +38,14 @@ _MOST = 3 * _ROUND
 _UNKNOWN = object()
 
 
-def stamp(second: int, sequence: int) -> int:
-    return second << 64 | sequence
+def stamp(now: int, sequence: int) -> int:
+    """The stamp of a moment, in milliseconds since the epoch."""
+    return now << 64 | sequence
 
 
 def seen(stamp: int) -> "tuple[int, int]":
-    """The second and the sequence number of a stamp."""
-    return stamp >> 64, stamp & ALL
+    """The moment, in seconds since the epoch, and the sequence number of a stamp."""
+    return (stamp >> 64) // 1000, stamp & ALL
 
 
 class Sieve:

@@ -108,7 +108,7 @@ class Tables:
             number, index = divmod(place, _PLACES)
             visit, _ = _places_in(txn.get(_BLOCK.pack(number), b"", db=order)).get(index, (0, b""))
             # That it was fetched is kept, not how late: any sequence number will do.
-            return stamp(visit & _EVEN, ALL if visit & 1 else 0)
+            return stamp((visit & _EVEN) * 1000, ALL if visit & 1 else 0)
 
         def end() -> None:
             # py-lmdb frees a reader's slot only with the object, so nobody may keep that: not
