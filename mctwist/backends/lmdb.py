@@ -123,7 +123,7 @@ class LMDBBackend:
         self._evicts = evicts
         # A small store is not to be all journal.
         self._checkpoint = min(checkpoint, limit // 64)
-        self._most_journal = max(min(MOST_JOURNAL, limit // 16), MIN_JOURNAL)
+        self._most_journal = max(min(MOST_JOURNAL, limit // 8), MIN_JOURNAL)
         self._open = False
         self._tables: Optional[Tables] = None
         self._journal: Optional[Journal] = None
@@ -489,7 +489,9 @@ class LMDBBackend:
 
     @property
     def pending(self) -> bool:
-        return bool(self._dead) or (self._evicts and self._state.stored > self._packing.allowed)
+        if self._dead or self._dead.due:
+            return True
+        return self._evicts and self._state.stored > self._packing.allowed
 
     def _reap(self, transaction: Transaction, keys: "list[bytes]") -> None:
         for key in keys:
@@ -589,15 +591,10 @@ class LMDBBackend:
             if len(self._sieve.visits) >= MOST_VISITS:
                 self._sieve.fold()
             self._write_down(tables)
-            while self._packing.due and self._has_leisure:
+            while self._packing.due:
                 with suppress(lmdb.Error):
                     self._packing.repack(tables)
                 self._drop_view()
-
-    @property
-    def _has_leisure(self) -> bool:
-        """Whether the journal is far from its bound, so that nobody waits for a checkpoint."""
-        return self._journal is not None and self._journal.size < self._most_journal // 2
 
     def _write_down(self, tables: Tables) -> None:
         """Bring into LMDB what is frozen, and when it is time the stamps."""

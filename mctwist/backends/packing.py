@@ -47,8 +47,7 @@ class Packing:
         """
         bound = self.most_bytes - 2 * size
         if tables.taken > bound - size:
-            # What the last checkpoints left undone is let be after a while: they come too fast.
-            self.due = min(self.due + REPACKED * size, self.limit)
+            self.due = REPACKED * size
         over = tables.taken - bound
         if over > 0:
             self.allowed = min(self.allowed, stored - over)
