@@ -7,6 +7,7 @@ dropped, at the deadline), the last batch finished, the store closed. A MultiSer
 all of these at the same time.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -28,8 +29,20 @@ from twisted.python.failure import Failure
 from mctwist.interfaces import StartError
 from mctwist.stats import Stats
 
-#: Seconds that connections are given to take their answers when the server stops.
+#: Seconds from the order to stop until nothing waits for a client any more. Clients have most of
+#: them to take their answers; what is left is for the store.
 STOP_TIMEOUT = 10.0
+_FOR_CLIENTS = 0.8
+
+#: When the server stops, seconds that a client which still sends is let go on at most, ...
+LINGER = 1.0
+#: ... and those of silence after which it is taken to have finished.
+SILENCE = 0.25
+
+# How often the idle are looked for: a tenth of their time, and never more than once a second.
+_SWEEP, _SHORTEST_SWEEP = 0.1, 1.0
+
+_NEVER = float("inf")
 
 #: A connection, given what it calls with itself when it is lost.
 BuildConnection = Callable[[Callable[[Any], None]], Any]
@@ -48,17 +61,25 @@ class Connections:
     """
     The live connections of all listeners together.
 
+    There is one timer for all of them. Each only notes that it has heard something, which is all
+    that the idle timeout costs a connection.
+
     :param limit: how many there may be.
     :param reactor: IReactorTime.
+    :param idle_timeout: seconds after which one is closed that neither sends anything nor is owed
+        anything, also in the midst of a command; 0: never.
     """
 
-    def __init__(self, limit: int, stats: Stats, reactor: Any) -> None:
+    def __init__(self, limit: int, stats: Stats, reactor: Any, idle_timeout: float = 0) -> None:
         self._limit = limit
         self._stats = stats
         self._reactor = reactor
-        self._live: set[Any] = set()
+        self._idle_timeout = idle_timeout
+        self._live: dict[Any, float] = {}  # and when each was last found to be active
+        self._timer: Optional[Any] = None
         self._empty: Optional[Deferred[None]] = None
         stats.max_connections = limit
+        stats.idle_timeout = idle_timeout
 
     def admit(self, build: BuildConnection) -> Protocol:
         """A new connection, or a refusal."""
@@ -67,7 +88,9 @@ class Connections:
             stats.rejected_connections += 1
             return Refusal()
         connection: Protocol = build(self._lost)
-        self._live.add(connection)
+        self._live[connection] = self._reactor.seconds()
+        if self._idle_timeout and self._timer is None:
+            self._look_again(self._sweep_period(), self._sweep)
         stats.total_connections += 1
         stats.curr_connections = len(self._live)
         return connection
@@ -78,27 +101,71 @@ class Connections:
 
         :param timeout: seconds.
         """
+        self._stop_timer()
         if not self._live:
             return succeed(None)
         empty: Deferred[None] = Deferred()
         self._empty = empty
         deadline = self._reactor.callLater(timeout, self._drop)
         for connection in list(self._live):
-            connection.finish()
+            connection.heard()
+            connection.finish("shutdown", lingering=True)
+        if self._live:
+            self._look_again(SILENCE, self._part)
 
         def emptied(_: None) -> None:
+            self._stop_timer()
             if deadline.active():
                 deadline.cancel()
 
         return empty.addCallback(emptied)
+
+    def _sweep(self) -> None:
+        """Close the idle."""
+        self._timer = None
+        now = self._reactor.seconds()
+        for connection, active in list(self._live.items()):
+            if connection.heard() or connection.owes():
+                self._live[connection] = now
+            elif now - active >= self._idle_timeout:
+                self._live[connection] = _NEVER
+                self._stats.idle_kicks += 1
+                connection.finish("idle_timeout")
+        if self._live:
+            self._look_again(self._sweep_period(), self._sweep)
+
+    def _sweep_period(self) -> float:
+        return max(self._idle_timeout * _SWEEP, _SHORTEST_SWEEP)
+
+    def _part(self) -> None:
+        """Leave those clients that have their answers and have finished sending."""
+        self._timer = None
+        now = self._reactor.seconds()
+        for connection, owed in list(self._live.items()):
+            if connection.owes():
+                self._live[connection] = now
+            elif not connection.heard() or now - owed >= LINGER:
+                connection.leave()
+        if self._live:
+            self._look_again(SILENCE, self._part)
+
+    def _look_again(self, delay: float, look: Callable[[], None]) -> None:
+        self._timer = self._reactor.callLater(delay, look)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def _drop(self) -> None:
         for connection in list(self._live):
             connection.transport.abortConnection()
 
     def _lost(self, connection: Any) -> None:
-        self._live.discard(connection)
+        self._live.pop(connection, None)
         self._stats.curr_connections = len(self._live)
+        if not self._live:
+            self._stop_timer()
         if not self._live and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
@@ -141,6 +208,7 @@ class RootService(Service):
     :param ports_file: the addresses really bound are written there, one a line: the dialect,
         `tcp` or `unix`, and the address.
     :param warnings: logged at the start.
+    :param stop_timeout: seconds.
     """
 
     log = Logger()
@@ -151,13 +219,15 @@ class RootService(Service):
         connections: Connections,
         listeners: "list[Listener]",
         ports_file: Optional[str] = None,
-        warnings: "list[str] | tuple[str, ...]" = (),
+        warnings: Iterable[str] = (),
+        stop_timeout: float = STOP_TIMEOUT,
     ) -> None:
         self._storage = storage
         self._connections = connections
         self._listeners = listeners
         self._ports_file = ports_file
-        self._warnings = warnings
+        self._warnings = list(warnings)
+        self._stop_timeout = stop_timeout
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
@@ -192,7 +262,7 @@ class RootService(Service):
             if not success:
                 reason = fault.getErrorMessage()
                 self.log.warn("{port} could not be closed: {reason}", port=port, reason=reason)
-        yield self._connections.drain(STOP_TIMEOUT)
+        yield self._connections.drain(self._stop_timeout * _FOR_CLIENTS)
         yield self._storage.stopService()
 
     def _listen(self, listener: Listener) -> str:

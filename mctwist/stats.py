@@ -32,6 +32,13 @@ class Stats:
         self.curr_connections = 0
         self.total_connections = 0
         self.rejected_connections = 0
+        self.idle_timeout = 0.0
+        self.idle_kicks = 0
+        self.log_watchers = 0
+        self.log_watcher_skipped = 0
+        self.log_watcher_sent = 0
+        self.log_worker_dropped = 0
+        self.log_worker_written = 0
         self.get_hits = 0
         self.get_misses = 0
         self.get_expired = 0
@@ -100,6 +107,12 @@ class Stats:
             ("accepting_conns", 1),
             ("listen_disabled_num", 0),
             ("threads", 1),
+            *([("idle_kicks", self.idle_kicks)] if self.idle_timeout else []),
+            ("log_worker_dropped", self.log_worker_dropped),
+            ("log_worker_written", self.log_worker_written),
+            ("log_watcher_skipped", self.log_watcher_skipped),
+            ("log_watcher_sent", self.log_watcher_sent),
+            ("log_watchers", self.log_watchers),
             ("bytes", size),
             ("curr_items", items),
             ("total_items", self.total_items),

@@ -28,10 +28,12 @@ from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, StartError
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
+from mctwist.protocols import replies
 from mctwist.protocols.text import TextProtocol, TextSettings
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
 from mctwist.stats import Stats
 from mctwist.storage import StorageService
+from mctwist.watch import Watchers
 
 __all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
 
@@ -43,9 +45,9 @@ BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
 }
 
 #: What may stand before the equals sign in `--listen`, and the connections that speak it.
-DIALECTS: "dict[str, Callable[[StorageService, Stats, TextSettings, Any], BuildConnection]]" = {
-    "text": lambda storage, stats, settings, reactor: (
-        lambda lost: TextProtocol(storage, stats, settings, reactor, lost)
+DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
+    "text": lambda storage, stats, settings, watchers, reactor: (
+        lambda lost: TextProtocol(storage, stats, settings, watchers, reactor, lost)
     ),
 }
 
@@ -58,7 +60,11 @@ class CannotStart(SystemExit, Exception):
 
 
 class CommandService(RootService):
-    """The server as a command: what keeps it from starting is one line in the log, and exit 1."""
+    """
+    The server as a command: what keeps it from starting is one line in the log, and exit 1.
+
+    :param signals: takes the process's signals, when it has started.
+    """
 
     def __init__(
         self,
@@ -103,14 +109,15 @@ def make_service(options: Options) -> IService:
 
 def _make_service(options: Options, reactor: Any) -> IService:
     stats = Stats(reactor.seconds)
-    storage = StorageService(
-        _backend(options), reactor, options["inline-reads"], seconds=steady_clock()
-    )
-    connections = Connections(options["conn-limit"], stats, reactor)
+    seconds = steady_clock()
+    storage = StorageService(_backend(options), reactor, options["inline-reads"], seconds=seconds)
+    watchers = Watchers(stats, seconds, replies.REFUSALS)
+    connections = Connections(options["conn-limit"], stats, reactor, options["idle-timeout"])
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = TextSettings(
         max_item_size=options["max-item-size"],
         flush_enabled=not options["disable-flush-all"],
+        watch_enabled=not options["disable-watch"],
         shutdown=reactor.stop if options["enable-shutdown"] else None,
         set_verbosity=verbosity.set,
     )
@@ -127,7 +134,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
                 where if isinstance(where, str) else f"{where[0]} port {where[1] or 'any'}",
                 _endpoint(where, options["listen-backlog"], reactor),
                 ConnectionFactory(
-                    connections, DIALECTS[dialect](storage, stats, settings, reactor)
+                    connections, DIALECTS[dialect](storage, stats, settings, watchers, reactor)
                 ),
             )
         )
@@ -138,6 +145,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
         listeners,
         ports_file=options["ports-file"] and os.path.abspath(options["ports-file"]),
         warnings=warnings,
+        stop_timeout=options["stop-timeout"],
         observer=log_file and make_observer(log_file, options["log-format"], verbosity),
         signals=lambda: _take_signals(reactor, log_file) if _twistd(options) else None,
     )
@@ -169,10 +177,10 @@ def _endpoint(where: Any, backlog: int, reactor: Any) -> IStreamServerEndpoint:
         return TCP4ServerEndpoint(reactor, port, backlog, interface)
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, where)
-        return endpoint
     except Exception as fault:
         # Each kind of endpoint has its own way to say what is wrong with its description.
         raise UsageError(f"--listen {where}: {fault}") from None
+    return endpoint
 
 
 def _is_open(interface: str) -> bool:

@@ -232,6 +232,9 @@ SILENT: dict[Render, Render] = {
     )
 }
 
+#: Answers to a value that is too large.
+REFUSALS = frozenset({refused, SILENT[refused]})
+
 #: Answers behind which another of the same command follows.
 UNFINISHED = frozenset({value, value_and_cas, touched_value, touched_value_and_cas})
 

@@ -15,6 +15,8 @@ import re
 from typing import Any, Callable, Optional
 
 from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -28,11 +30,17 @@ from mctwist.protocols.classic import TooLarge, Upload
 from mctwist.protocols.grammar import BAD_FORMAT, ClientError, unsigned
 from mctwist.protocols.pipeline import Pipeline
 from mctwist.stats import VERSION, Stats
+from mctwist.watch import Peer, Watcher, Watchers, kinds_of
 
 #: A line with no end in sight is cut off here (proto_text.c:363-391) ...
 MOST_LINE = 2048
 #: ... but for a get of many keys, which memcached lets grow for ever.
 MOST_GET_LINE = 1 << 20
+#: A get longer than this is not taken apart at once.
+LONG_GET = 1 << 16
+
+# What arrives in smaller pieces is put together as it comes: a piece costs 40 bytes of its own.
+_SMALL = 4096
 
 _CR = 13
 # memcached looks past so many spaces, and no more (proto_text.c:372-378).
@@ -46,13 +54,14 @@ class TextSettings:
     What of the server's options the text protocol goes by.
 
     :ivar max_item_size: bytes, as memcached counts an item.
-    :ivar flush_enabled: flush_all is allowed.
+    :ivar flush_enabled: flush_all is allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar set_verbosity: called with 0, 1 or 2.
     """
 
     max_item_size: int = 1 << 20
     flush_enabled: bool = True
+    watch_enabled: bool = True
     shutdown: Optional[Callable[[], None]] = None
     set_verbosity: Callable[[int], None] = lambda level: None
 
@@ -74,6 +83,7 @@ class TextProtocol(LineReceiver):
         storage: IStorage,
         stats: Stats,
         settings: TextSettings,
+        watchers: Watchers,
         reactor: Any,
         lost: Callable[[Any], None],
     ) -> None:
@@ -81,27 +91,37 @@ class TextProtocol(LineReceiver):
         self._storage = storage
         self._stats = stats
         self._settings = settings
+        self._watchers = watchers
         self._reactor = reactor
         self._pipeline: Optional[Pipeline] = None
         self._steps: list[Step] = []
         self._reads_only = True
         self._received = 0
-        self._partial: list[bytes] = []  # a line whose end has not come
+        self._partial: list[Any] = []  # a line whose end has not come
         self._partial_size = 0
-        self._chunks: list[bytes] = []  # a value that has not come whole
+        self._chunks: list[Any] = []  # a value that has not come whole
         self._missing = 0  # bytes of it, or of what is let go
         self._upload: Optional[Upload] = None  # what it is for; None: it is let go
         self._closed = False
+        self._heard = False  # since that was last asked for
+        self._watcher: Optional[Watcher] = None
+        self._reason: Optional[str] = None  # for which it was closed, in memcached's words
 
     # What Twisted calls
 
     def connectionMade(self) -> None:
         self._pipeline = Pipeline(
-            self.transport, self._storage, self._stats, self._spell, self._reactor
+            self.transport, self._storage, self._stats, self._spell, self._watchers, self._reactor
         )
+        if self._watchers.active:
+            self._watchers.arrived(self._peer())
 
     def connectionLost(self, reason: Optional[Failure] = None) -> None:
         self._closed = True
+        self._watch_no_more()
+        if self._watchers.active and self._pipeline is not None:
+            done = reason is not None and reason.check(ConnectionDone)
+            self._watchers.left(self._peer(), self._reason or ("normal" if done else "error"))
         if self._pipeline is not None:
             self._pipeline.lost()
         # The pipeline and this refer to each other, and the collector seldom comes.
@@ -117,6 +137,7 @@ class TextProtocol(LineReceiver):
         """Nothing: the loss of the connection follows."""
 
     def dataReceived(self, data: bytes) -> None:
+        self._heard = True
         if self._closed:
             return
         self._received += len(data)
@@ -137,7 +158,7 @@ class TextProtocol(LineReceiver):
         if len(data) < missing:
             self._missing -= len(data)
             if upload is not None:
-                self._chunks.append(data)
+                _keep(self._chunks, data)
             return
         if upload is not None:
             self._chunks.append(data[:missing])
@@ -149,18 +170,42 @@ class TextProtocol(LineReceiver):
         self.line_mode = 1
         self._lines_received(data[missing:])
 
-    def finish(self) -> None:
-        """Take no more commands, answer those that were taken, and close."""
+    # What the listening side asks of a connection
+
+    def finish(self, reason: str = "normal", lingering: bool = False) -> None:
+        """
+        Take no more commands, answer those that were taken, and close.
+
+        :param reason: `error`, `normal`, `idle_timeout` or `shutdown`, for those who watch.
+        :param lingering: as of `Pipeline.close`.
+        """
         self._submit()
         self._closed = True
+        self._reason = self._reason or reason
+        self._watch_no_more()
         if self._pipeline is not None:
-            self._pipeline.close()
+            self._pipeline.close(lingering)
+
+    def leave(self) -> None:
+        """Close what has been left open for the peer's goodbye."""
+        if self._pipeline is not None:
+            self._pipeline.leave()
+
+    def heard(self) -> bool:
+        """Whether anything has come from the peer since this was last asked."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    def owes(self) -> bool:
+        """Whether the peer waits for something: an answer, or events."""
+        pipeline = self._pipeline
+        return self._watcher is not None or (pipeline is not None and pipeline.owes())
 
     # Lines
 
     def _lines_received(self, data: bytes) -> None:
         if self._partial:
-            self._partial.append(data)
+            _keep(self._partial, data)
             self._partial_size += len(data)
             if b"\n" not in data:
                 self._check_partial()
@@ -189,7 +234,7 @@ class TextProtocol(LineReceiver):
                 self._submit()
                 return
         if start < size:
-            self._partial = [data[start:]]
+            _keep(self._partial, data[start:])
             self._partial_size = size - start
             self._check_partial()
         self._submit()
@@ -203,7 +248,7 @@ class TextProtocol(LineReceiver):
         if self._partial_size <= MOST_GET_LINE and _LONG_GET(self._partial[0]):
             return
         self._partial = []
-        self.finish()
+        self.finish("error")
 
     def _submit(self) -> None:
         self._stats.bytes_read += self._received
@@ -223,6 +268,14 @@ class TextProtocol(LineReceiver):
         :param data: where a value would begin, at `start`.
         :return: where the next line begins in `data`; -1: nowhere.
         """
+        if len(line) > LONG_GET:
+            verb, _, _ = line.partition(b" ")
+            if verb in _GETS:
+                self._long_get(line, verb)
+                return start
+            if not verb:
+                self._say(replies.ERROR)
+                return start
         words = line.split(b" ")
         verb = words[0]
         if b"" in words:
@@ -271,7 +324,7 @@ class TextProtocol(LineReceiver):
             self._missing = end + 2 - len(data)
             self._upload = upload
             if upload is not None and start < len(data):
-                self._chunks = [data[start:]]
+                _keep(self._chunks, data[start:])
             self.setRawMode()
             return -1
         # The value is here whole: no need to go through raw mode.
@@ -301,6 +354,18 @@ class TextProtocol(LineReceiver):
     def _get(self, words: list[bytes], render: Render, last: Render) -> None:
         self._steps += classic.get(words, render, last)
 
+    def _long_get(self, line: bytes, verb: bytes) -> None:
+        """A get of so many keys that they are taken from the line only when their turn comes."""
+        try:
+            steps = classic.long_get(line, len(verb), *_GETS[verb])
+        except ClientError as error:
+            error.__traceback__ = None
+            self._say(error.wire)
+            return
+        self._submit()
+        if self._pipeline is not None:
+            self._pipeline.run(steps, True, len(line))
+
     def _get_and_touch(self, words: list[bytes], render: Render, last: Render) -> None:
         self._steps += classic.get_and_touch(words, self._storage.now, render, last)
         self._reads_only = False
@@ -316,6 +381,29 @@ class TextProtocol(LineReceiver):
 
     def _quit(self, words: list[bytes]) -> None:
         self.finish()
+
+    def _watch(self, words: list[bytes]) -> None:
+        if not self._settings.watch_enabled:
+            raise ClientError(b"watch commands not allowed")
+        kinds = kinds_of(words[1:])
+        if self._steps:
+            self._say(b"ERROR cannot pipeline other commands before watch\r\n")
+        elif kinds is None:
+            self._say(replies.ERROR)
+        elif self._watchers.full:
+            self._say(b"WATCHER_TOO_MANY log watcher limit reached\r\n")
+        elif self._pipeline is not None:
+            # Nothing that it sends from here on is a command.
+            self._closed = True
+            watcher = self._watcher = Watcher(kinds, self._pipeline.announce)
+
+            def begin(stats: Any, key: bytes, answer: bytes) -> bytes:
+                # Its turn has come: what is answered before it is not told to it.
+                if self._watcher is watcher:
+                    self._watchers.add(watcher)
+                return answer
+
+            self._steps.append((operations.constant, b"", (replies.OK,), begin))
 
     def _flush_all(self, words: list[bytes], quiet: bool) -> None:
         if not self._settings.flush_enabled:
@@ -334,7 +422,7 @@ class TextProtocol(LineReceiver):
         if shutdown is None:
             self._say(b"SERVER_ERROR: shutdown not enabled\r\n", quiet)
         elif len(words) == 1 or words[1:] == [b"graceful"]:
-            self.finish()
+            self.finish("shutdown")
             shutdown()
         else:
             raise ClientError(b"invalid shutdown mode")
@@ -342,9 +430,24 @@ class TextProtocol(LineReceiver):
     def _unknown(self, words: list[bytes], quiet: bool) -> None:
         if len(words) > 1 and words[-1].startswith(b"HTTP/"):
             # A browser, or somebody who makes one send this: nothing of it is run.
-            self.finish()
+            self.finish("error")
         else:
             self._say(replies.ERROR, quiet)
+
+    def _watch_no_more(self) -> None:
+        if self._watcher is not None:
+            self._watchers.remove(self._watcher)
+            self._watcher = None
+
+    def _peer(self) -> Peer:
+        """The peer, as events name it."""
+        assert self._pipeline is not None
+        assert self.transport is not None
+        address = self.transport.getPeer()
+        number = self._pipeline.number
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            return Peer(address.host, address.port, "tcp", number)
+        return Peer("unix", 0, "local", number)
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         if step[3] in replies.UNFINISHED:
@@ -357,9 +460,14 @@ _last_with_cas = replies.closing(replies.value_and_cas)
 _last_touched = replies.closing(replies.touched_value)
 _last_touched_with_cas = replies.closing(replies.touched_value_and_cas)
 
+_GETS = {
+    b"get": (replies.value, replies.last_value),
+    b"gets": (replies.value_and_cas, _last_with_cas),
+}
+
 _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
-    b"get": lambda self, words: self._get(words, replies.value, replies.last_value),
-    b"gets": lambda self, words: self._get(words, replies.value_and_cas, _last_with_cas),
+    b"get": lambda self, words: self._get(words, *_GETS[b"get"]),
+    b"gets": lambda self, words: self._get(words, *_GETS[b"gets"]),
     b"gat": lambda self, words: self._get_and_touch(words, replies.touched_value, _last_touched),
     b"gats": lambda self, words: self._get_and_touch(
         words, replies.touched_value_and_cas, _last_touched_with_cas
@@ -367,6 +475,7 @@ _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"stats": TextProtocol._show_stats,
     b"version": TextProtocol._show_version,
     b"quit": TextProtocol._quit,
+    b"watch": TextProtocol._watch,
 }
 
 _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
@@ -374,3 +483,13 @@ _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
     b"verbosity": TextProtocol._verbosity,
     b"shutdown": TextProtocol._shutdown,
 }
+
+
+def _keep(pieces: list[Any], piece: bytes) -> None:
+    """Add `piece` to what has not come whole."""
+    if len(piece) >= _SMALL:
+        pieces.append(piece)
+    elif pieces and type(pieces[-1]) is bytearray:
+        pieces[-1] += piece
+    else:
+        pieces.append(bytearray(piece))
