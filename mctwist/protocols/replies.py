@@ -6,6 +6,7 @@ to is counted where it is known. `silent` makes the `noreply` form of one, which
 nothing.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
 from mctwist.interfaces import Render, Step, StoreFull
@@ -276,17 +277,18 @@ for _render in (stored, swapped, refused, spoiled):
 DETAILED.update(_detailed(deleted, lambda counts, key, outcome: counts.count_delete(key)))
 
 
-def detailed(steps: list[Step]) -> list[Step]:
+def detailed(steps: Iterable[Step]) -> Iterator[Step]:
     """`steps`, counted for `stats detail` when they are answered."""
-    return [
-        (operation, key, arguments, DETAILED.get(render, render))
-        for operation, key, arguments, render in steps
-    ]
+    for operation, key, arguments, render in steps:
+        yield operation, key, arguments, DETAILED.get(render, render)
 
 
 def _and_detailed(renders: "set[Render]") -> "frozenset[Render]":
     return frozenset(renders | {DETAILED[render] for render in renders & DETAILED.keys()})
 
+
+#: Answers to a value that is too large.
+REFUSALS = _and_detailed({refused, SILENT[refused]})
 
 #: Answers behind which another of the same command follows.
 UNFINISHED = _and_detailed({value, value_and_cas, touched_value, touched_value_and_cas})
