@@ -655,6 +655,33 @@ def test_what_happens_can_be_watched(tmp_path: Path) -> None:
         check_unharmed(server)
 
 
+@pytest.mark.parametrize("kind", ["lmdb", "memory"])
+def test_evictions_can_be_watched_and_counted(tmp_path: Path, kind: str) -> None:
+    with Server(tmp_path, "--storage-limit", "1m", kind=kind) as server:
+        watcher, client = server.connect(), server.connect()
+        assert watcher.ask(b"watch evictions\r\n") == b"OK\r\n"
+        count = 0
+
+        def fill() -> bool:
+            nonlocal count
+            for number in range(100):
+                key = b"k%d" % (count + number)
+                assert client.ask(b"set %b 0 0 10000\r\n%b\r\n" % (key, BIG[:10000])) == STORED
+            count += 100
+            return int(stats_of(client)["evictions"]) > 0
+
+        eventually(fill, "something is evicted")
+        fields = dict(word.split("=") for word in watcher.line().decode().split())
+        assert fields["type"] == "eviction"
+        assert fields["key"] in {f"k{number}" for number in range(count)}
+        assert (fields["fetch"], fields["ttl"], fields["size"]) == ("no", "-1", "10000")
+        assert stats_of(client)["limit_maxbytes"] == str(1 << 20)
+        assert client.ask(b"cache_memlimit 64\r\n")[:2] in (b"OK", b"ME")
+        watcher.close()
+        client.close()
+        check_unharmed(server)
+
+
 def test_watching_can_be_forbidden(tmp_path: Path) -> None:
     with Server(tmp_path, "-W") as server, server.connect() as client:
         assert client.ask(b"watch\r\n") == b"CLIENT_ERROR watch commands not allowed\r\n"

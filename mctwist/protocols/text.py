@@ -59,7 +59,8 @@ class TextSettings:
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
     :ivar set_verbosity: called with 0, 1 or 2.
-    :ivar set_limit: called with the bytes that the store may hold from now on.
+    :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
+        that can be.
     :ivar told: what else the server was told, by the name that `stats settings` has for it.
     :ivar tuned: the same, set by clients while it runs; see `tuning`.
     """
@@ -70,7 +71,7 @@ class TextSettings:
     shutdown: Optional[Callable[[], None]] = None
     dump_enabled: bool = True
     set_verbosity: Callable[[int], None] = lambda level: None
-    set_limit: Callable[[int], None] = lambda size: None
+    set_limit: Callable[[int], bool] = lambda size: True
     told: Mapping[str, object] = {}
     tuned: dict[str, object] = field(factory=dict)
 

@@ -29,7 +29,7 @@ class Tuned(Protocol):
     def tuned(self) -> dict[str, object]: ...
 
     @property
-    def set_limit(self) -> Callable[[int], None]: ...
+    def set_limit(self) -> Callable[[int], bool]: ...
 
     @property
     def set_verbosity(self) -> Callable[[int], None]: ...
@@ -56,6 +56,7 @@ _BAD_CLASS = Refusal(b"BADCLASS invalid class id")
 _NO_CLASS = Refusal(b"NOTSTARTED no items to crawl")
 _TOO_SMALL = Refusal(b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
 _NOT_MEGABYTES = Refusal(b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
+_NO_LIMIT = Refusal(b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
 _BAD_WINDOW = ClientError(b"automove window too low or too high")
 _BAD_PARTS = PlainError(b"hot and warm pcts must not exceed 80")
 _BAD_FACTORS = PlainError(b"hot/warm age factors must be greater than 0")
@@ -232,7 +233,8 @@ def cache_memlimit(server: Tuned, words: list[bytes]) -> bytes:
         raise _TOO_SMALL
     if megabytes > 1_000_000_000:
         raise _NOT_MEGABYTES
-    server.set_limit(megabytes << 20)
+    if not server.set_limit(megabytes << 20):
+        raise _NO_LIMIT
     return OK
 
 
