@@ -174,7 +174,7 @@ class Options(usage.Options):
 
     optFlags: ClassVar[list[Any]] = [
         ["enable-shutdown", "A", "Allow the shutdown command."],
-        ["disable-flush-all", "F", "Refuse the flush_all command."],
+        ["disable-flush-all", "F", "Refuse the flush_all and flush_prefix commands."],
         ["disable-evictions", "M", "At the limit refuse what grows, and evict nothing."],
         ["disable-watch", "W", "Refuse the watch command."],
         ["disable-dumping", "X", "Refuse what lists keys: lru_crawler metadump and mgdump, stats "

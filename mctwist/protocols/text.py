@@ -55,7 +55,7 @@ class TextSettings:
     What of the server's options the text protocol goes by.
 
     :ivar max_item_size: bytes, as memcached counts an item.
-    :ivar flush_enabled: flush_all is allowed; :ivar watch_enabled: watch is.
+    :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
     :ivar set_verbosity: called with 0, 1 or 2.
@@ -485,11 +485,15 @@ class TextProtocol(LineReceiver):
 
             self._steps.append((operations.constant, b"", (replies.OK,), begin))
 
-    def _flush_all(self, words: list[bytes], quiet: bool) -> None:
+    def _flush(self, words: list[bytes], quiet: bool) -> None:
         try:
             if not self._settings.flush_enabled:
-                raise _NO_FLUSH
-            self._write(classic.flush_all(words, quiet, self._storage.now), quiet)
+                raise ClientError(b"%b not allowed" % words[0])
+            if words[0] == b"flush_all":
+                step = classic.flush_all(words, quiet, self._storage.now)
+            else:
+                step = classic.flush_prefix(words, quiet)
+            self._write(step, quiet)
         except ClientError as error:
             error.__traceback__ = None
             render = replies.SILENT[replies.not_flushed] if quiet else replies.not_flushed
@@ -538,7 +542,6 @@ class TextProtocol(LineReceiver):
 
 
 _BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
-_NO_FLUSH = ClientError(b"flush_all not allowed")
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
 _GENERAL = statistics.rendered(statistics.general)
@@ -577,7 +580,8 @@ _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
 }
 
 _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
-    b"flush_all": TextProtocol._flush_all,
+    b"flush_all": TextProtocol._flush,
+    b"flush_prefix": TextProtocol._flush,
     b"shutdown": TextProtocol._shutdown,
     **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
 }
