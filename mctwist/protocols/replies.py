@@ -27,6 +27,7 @@ from mctwist.stats import Prefixes, Stats
 END = b"END\r\n"
 ERROR = b"ERROR\r\n"
 OK = b"OK\r\n"
+BUSY = b"BUSY currently processing crawler request\r\n"
 TOO_LARGE = b"SERVER_ERROR object too large for cache\r\n"
 OUT_OF_MEMORY = b"SERVER_ERROR out of memory storing object\r\n"
 TOO_MANY_PREFIXES = b"SERVER_ERROR too many prefixes are being flushed\r\n"

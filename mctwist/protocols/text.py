@@ -13,6 +13,7 @@ before it is not part of the line (proto_parser.c:174-184).
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable, Optional
 
 from attrs import field, frozen
@@ -26,9 +27,10 @@ from zope.interface import implementer
 from mctwist import operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
 from mctwist.item import KEY_LENGTH
-from mctwist.protocols import classic, replies, statistics, tuning
+from mctwist.protocols import classic, listing, replies, statistics, tuning
 from mctwist.protocols.classic import TooLarge, Upload
-from mctwist.protocols.grammar import BAD_FORMAT, ClientError
+from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError
+from mctwist.protocols.listing import Crawler, Listing
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, VERSION, Stats
 from mctwist.watch import Peer, Watcher, Watchers, kinds_of
@@ -63,6 +65,7 @@ class TextSettings:
         that can be.
     :ivar told: what else the server was told, by the name that `stats settings` has for it.
     :ivar tuned: the same, set by clients while it runs; see `tuning`.
+    :ivar crawler: whose turn it is to dump.
     """
 
     max_item_size: int = 1 << 20
@@ -74,6 +77,7 @@ class TextSettings:
     set_limit: Callable[[int], bool] = lambda size: True
     told: Mapping[str, object] = {}
     tuned: dict[str, object] = field(factory=dict)
+    crawler: Crawler = field(factory=Crawler)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -439,6 +443,18 @@ class TextProtocol(LineReceiver):
         }
         self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
 
+    def _show_items(self, words: list[bytes]) -> None:
+        self._list(
+            listing.cachedump(
+                words, self._settings.dump_enabled, self._storage.walk, self._stats.seconds
+            )
+        )
+
+    def _list(self, answer: Listing) -> None:
+        size = self._submit()
+        if self._pipeline is not None:
+            self._pipeline.run_pieces(answer, size)
+
     def _show_connections(self, words: list[bytes]) -> None:
         self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
 
@@ -501,6 +517,23 @@ class TextProtocol(LineReceiver):
 
     def _tune(self, words: list[bytes], quiet: bool) -> None:
         self._say(tuning.VERBS[words[0]](self._settings, words), quiet)
+
+    def _crawl(self, words: list[bytes], quiet: bool) -> None:
+        dump = listing.dump_of(words)
+        if dump is None:
+            self._tune(words, quiet)
+            return
+        settings = self._settings
+        tuning.check_crawler(settings)
+        if not settings.dump_enabled:
+            raise dump.refusal
+        if self._steps:
+            raise PlainError(b"cannot pipeline other commands before " + dump.name)
+        walk = None
+        if tuning.means_all(words[2]):
+            walk = partial(self._storage.walk, *words[3:])
+        seconds, crawler = self._stats.seconds, settings.crawler
+        self._list(Listing(walk, dump.spell, seconds, replies.OK, dump.last, crawler))
 
     def _shutdown(self, words: list[bytes], quiet: bool) -> None:
         shutdown = self._settings.shutdown
@@ -584,6 +617,7 @@ _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
     b"flush_prefix": TextProtocol._flush,
     b"shutdown": TextProtocol._shutdown,
     **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
+    b"lru_crawler": TextProtocol._crawl,
 }
 
 #: What may stand behind `stats`, in the order in which memcached looks.
@@ -591,6 +625,7 @@ _STATS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"reset": TextProtocol._reset_stats,
     b"detail": TextProtocol._detail_stats,
     b"settings": TextProtocol._show_settings,
+    b"cachedump": TextProtocol._show_items,
     b"conns": TextProtocol._show_connections,
     b"extstore": lambda self, words: self._report(statistics.rendered(statistics.extstore)),
 }
