@@ -30,7 +30,7 @@ from mctwist.item import KEY_LENGTH
 from mctwist.protocols import classic, listing, replies, statistics, tuning
 from mctwist.protocols.classic import TooLarge, Upload
 from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError
-from mctwist.protocols.listing import Crawler, Listing
+from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler, Listing
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, VERSION, Stats
 from mctwist.watch import Peer, Watcher, Watchers, kinds_of
@@ -588,6 +588,7 @@ _BOUNDS: dict[str, object] = {
     "instalment_steps": MOST_STEPS,
     "instalment_bytes": MOST_BYTES,
     "close_timeout": int(CLOSE_TIMEOUT),
+    "most_cachedump": MOST_CACHEDUMP,
     "most_prefixes": MOST_PREFIXES,
     "most_prefix_bytes": MOST_PREFIX_BYTES,
 }
