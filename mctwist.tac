@@ -19,6 +19,8 @@ SETTINGS = {
     "sync": "always",
     "max-item-size": "1m",
     "conn-limit": "1024",
+    "idle-timeout": "0",
+    "stop-timeout": "10",
     "inline-reads": "auto",
     "log-format": "text",
     "log-level": "info",

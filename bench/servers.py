@@ -76,6 +76,10 @@ def mctwist_inline(port: int, directory: Path) -> list[str]:
     return [*mctwist(port, directory), "--inline-reads", "always"]
 
 
+def mctwist_many(port: int, directory: Path) -> list[str]:
+    return [*mctwist(port, directory), "--conn-limit", "12000"]
+
+
 #: How each is started.
 COMMANDS: dict[str, Callable[[int, Path], list[str]]] = {
     "memcached": memcached,
@@ -83,6 +87,7 @@ COMMANDS: dict[str, Callable[[int, Path], list[str]]] = {
     "mctwist": mctwist,
     "mctwist-threads": mctwist_threads,
     "mctwist-inline": mctwist_inline,
+    "mctwist-many": mctwist_many,
 }
 
 

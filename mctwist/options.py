@@ -38,12 +38,8 @@ _MEANINGLESS = [
     ("n", "slab-min-size", "BYTES", "there are no slabs"),
     ("L", "enable-largepages", None, "there are no slabs"),
     ("t", "threads", "COUNT", "one thread serves, one writes"),
-    ("R", "max-reqs-per-event", "COUNT", "requests take turns by themselves"),
     ("C", "disable-cas", None, "every item has its CAS"),
-    ("X", "disable-dumping", None, "nothing is dumped"),
-    ("W", "disable-watch", None, "nothing can be watched"),
     ("e", "memory-file", "FILE", "the store is a file already; see --storage"),
-    ("o", "extended", "LIST", "it tunes memcached's own memory"),
     ("N", "napi-ids", "COUNT", "one thread serves"),
     (None, "napi_ids", "COUNT", "one thread serves"),
     ("d", "daemon", None, "twistd is a daemon unless it is told `twistd -n`"),
@@ -147,6 +143,12 @@ class Options(usage.Options):
          _natural("conn-limit", 1 << 20, 1)],
         ["stat-key-prefix", "D", None, "Count commands by the part of their keys before this "
          "character, from the start; see `stats detail`.", _character],
+        ["max-reqs-per-event", "R", "20", "Accepted; requests take turns by themselves.",
+         _natural("max-reqs-per-event", 1 << 30)],
+        ["idle-timeout", None, "0", "Seconds after which a connection is closed on which nothing "
+         "happens; 0: never.", _natural("idle-timeout", 1 << 20)],
+        ["stop-timeout", None, "10", "Seconds that stopping takes at most, also when clients do "
+         "not read their answers.", _natural("stop-timeout", 3600, 1)],
         ["max-item-size", "I", "1m", "Largest item, its key and header included.",
          _size("max-item-size")],
         ["storage", None, "mctwist-data",
@@ -172,8 +174,11 @@ class Options(usage.Options):
 
     optFlags: ClassVar[list[Any]] = [
         ["enable-shutdown", "A", "Allow the shutdown command."],
-        ["disable-flush-all", "F", "Refuse the flush_all command."],
+        ["disable-flush-all", "F", "Refuse the flush_all and flush_prefix commands."],
         ["disable-evictions", "M", "At the limit refuse what grows, and evict nothing."],
+        ["disable-watch", "W", "Refuse the watch command."],
+        ["disable-dumping", "X", "Refuse what lists keys: lru_crawler metadump and mgdump, stats "
+         "cachedump, and stats detail."],
         *[[name, letter, f"Accepted; {why}."] for letter, name, takes, why in _MEANINGLESS
           if not takes],
         *[[name, letter, f"Refused: no {what}."] for letter, name, takes, what in _PROTECTIVE
@@ -208,6 +213,22 @@ class Options(usage.Options):
                 self["listen"].append(("text", _address(address)))
 
     opt_l = opt_listen
+
+    def opt_extended(self, value: str) -> None:
+        """
+        memcached's list of further options, with commas between them. idle_timeout=SECONDS is
+        --idle-timeout; the others tune memcached's own memory.
+        """
+        for word in value.split(","):
+            name, _, argument = word.strip().partition("=")
+            if name == "idle_timeout":
+                self["idle-timeout"] = _natural("extended idle_timeout", 1 << 20)(argument)
+            elif name:
+                self.warnings.append(
+                    f"--extended {name} has no meaning here: it tunes memcached's own memory"
+                )
+
+    opt_o = opt_extended
 
     def opt_verbose(self) -> None:
         """Log more; -vv is the same."""

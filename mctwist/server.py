@@ -29,8 +29,20 @@ from twisted.python.failure import Failure
 from mctwist.interfaces import StartError
 from mctwist.stats import Stats
 
-#: Seconds that connections are given to take their answers when the server stops.
+#: Seconds from the order to stop until nothing waits for a client any more. Clients have most of
+#: them to take their answers; what is left is for the store.
 STOP_TIMEOUT = 10.0
+_FOR_CLIENTS = 0.8
+
+#: When the server stops, seconds that a client which still sends is let go on at most, ...
+LINGER = 1.0
+#: ... and those of silence after which it is taken to have finished.
+SILENCE = 0.25
+
+#: How often it is noted who has sent something, and the idle are looked for, in seconds.
+SWEEP = 1.0
+
+_NEVER = float("inf")
 
 #: A connection, given what it calls with itself when it is lost.
 BuildConnection = Callable[[Callable[[Any], None]], Any]
@@ -49,15 +61,23 @@ class Connections:
     """
     The live connections of all listeners together.
 
+    There is one timer for all of them. Each only notes that it has heard something; when that
+    was is noted here, to the second. So neither the idle timeout nor `stats conns` costs a
+    connection more.
+
     :param limit: how many there may be.
     :param reactor: IReactorTime.
+    :param idle_timeout: seconds after which one is closed that neither sends anything nor is owed
+        anything, also in the midst of a command; 0: never.
     """
 
-    def __init__(self, limit: int, stats: Stats, reactor: Any) -> None:
+    def __init__(self, limit: int, stats: Stats, reactor: Any, idle_timeout: float = 0) -> None:
         self._limit = limit
         self._stats = stats
         self._reactor = reactor
-        self._live: set[Any] = set()
+        self._idle_timeout = idle_timeout
+        self._live: dict[Any, float] = {}  # and when each was last found to be active
+        self._timer: Optional[Any] = None
         self._empty: Optional[Deferred[None]] = None
         stats.max_connections = limit
 
@@ -68,14 +88,18 @@ class Connections:
             stats.rejected_connections += 1
             return Refusal()
         connection: Protocol = build(self._lost)
-        self._live.add(connection)
+        self._live[connection] = self._reactor.seconds()
+        if self._timer is None:
+            self._look_again(SWEEP, self._sweep)
         stats.total_connections += 1
         stats.curr_connections = len(self._live)
         return connection
 
-    def live(self) -> Iterable[Any]:
-        """Those that there are."""
-        return self._live
+    def live(self) -> Iterable[tuple[Any, float]]:
+        """Those that there are, and when each was last active, in seconds since the epoch."""
+        now = self._reactor.seconds()
+        self._note(now)
+        return [(connection, min(active, now)) for connection, active in self._live.items()]
 
     def drain(self, timeout: float) -> "Deferred[None]":
         """
@@ -83,27 +107,79 @@ class Connections:
 
         :param timeout: seconds.
         """
+        self._stop_timer()
         if not self._live:
             return succeed(None)
         empty: Deferred[None] = Deferred()
         self._empty = empty
         deadline = self._reactor.callLater(timeout, self._drop)
         for connection in list(self._live):
-            connection.finish()
+            connection.heard()
+            connection.finish("shutdown", lingering=True)
+        if self._live:
+            self._look_again(SILENCE, self._part)
 
         def emptied(_: None) -> None:
+            self._stop_timer()
             if deadline.active():
                 deadline.cancel()
 
         return empty.addCallback(emptied)
+
+    def _sweep(self) -> None:
+        """Note who has been active, and close the idle."""
+        self._timer = None
+        now = self._reactor.seconds()
+        self._note(now)
+        if self._idle_timeout:
+            self._close_idle(now)
+        if self._live:
+            self._look_again(SWEEP, self._sweep)
+
+    def _note(self, now: float) -> None:
+        live = self._live
+        for connection in live:
+            if connection.heard():
+                live[connection] = now
+
+    def _close_idle(self, now: float) -> None:
+        for connection, active in list(self._live.items()):
+            if connection.owes():
+                self._live[connection] = now
+            elif now - active >= self._idle_timeout:
+                self._live[connection] = _NEVER
+                self._stats.idle_kicks += 1
+                connection.finish("idle_timeout")
+
+    def _part(self) -> None:
+        """Leave those clients that have their answers and have finished sending."""
+        self._timer = None
+        now = self._reactor.seconds()
+        for connection, owed in list(self._live.items()):
+            if connection.owes():
+                self._live[connection] = now
+            elif not connection.heard() or now - owed >= LINGER:
+                connection.leave()
+        if self._live:
+            self._look_again(SILENCE, self._part)
+
+    def _look_again(self, delay: float, look: Callable[[], None]) -> None:
+        self._timer = self._reactor.callLater(delay, look)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def _drop(self) -> None:
         for connection in list(self._live):
             connection.transport.abortConnection()
 
     def _lost(self, connection: Any) -> None:
-        self._live.discard(connection)
+        self._live.pop(connection, None)
         self._stats.curr_connections = len(self._live)
+        if not self._live:
+            self._stop_timer()
         if not self._live and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
@@ -146,6 +222,7 @@ class RootService(Service):
     :param ports_file: the addresses really bound are written there, one a line: the dialect,
         `tcp` or `unix`, and the address.
     :param warnings: logged at the start.
+    :param stop_timeout: seconds.
     """
 
     log = Logger()
@@ -156,13 +233,15 @@ class RootService(Service):
         connections: Connections,
         listeners: "list[Listener]",
         ports_file: Optional[str] = None,
-        warnings: "list[str] | tuple[str, ...]" = (),
+        warnings: Iterable[str] = (),
+        stop_timeout: float = STOP_TIMEOUT,
     ) -> None:
         self._storage = storage
         self._connections = connections
         self._listeners = listeners
         self._ports_file = ports_file
-        self._warnings = warnings
+        self._warnings = list(warnings)
+        self._stop_timeout = stop_timeout
         self._ports: list[IListeningPort] = []
 
     def startService(self) -> None:
@@ -197,7 +276,7 @@ class RootService(Service):
             if not success:
                 reason = fault.getErrorMessage()
                 self.log.warn("{port} could not be closed: {reason}", port=port, reason=reason)
-        yield self._connections.drain(STOP_TIMEOUT)
+        yield self._connections.drain(self._stop_timeout * _FOR_CLIENTS)
         yield self._storage.stopService()
 
     def listeners(self) -> Iterable[IListeningPort]:

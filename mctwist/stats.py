@@ -103,8 +103,8 @@ class Stats:
     :param seconds: the clock, in seconds since the epoch.
     :ivar of_store: the store's own figures by name; what is not there is 0. Under `storage` it
         has a mapping of those that only `stats storage` shows.
-    :ivar connections: the live ones, each with its `transport`, its `state` (memcached's word)
-        and its `last_command` (seconds since the epoch).
+    :ivar connections: the live ones, each with its `transport` and its `state` (memcached's
+        word), and when it last sent something, in seconds since the epoch.
     :ivar listeners: the IListeningPorts.
     """
 
@@ -112,7 +112,7 @@ class Stats:
         self.seconds = seconds
         self.started = seconds()
         self.of_store: Callable[[], Mapping[str, Any]] = dict
-        self.connections: Callable[[], Iterable[Any]] = tuple
+        self.connections: Callable[[], Iterable[tuple[Any, float]]] = tuple
         self.listeners: Callable[[], Iterable[Any]] = tuple
         self.prefixes = Prefixes()
         self.max_connections = 0

@@ -7,20 +7,26 @@ twistd forks after `makeService`.
 
 import ipaddress
 import os
+import resource
 import signal
+import socket
+import stat
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Callable, Optional
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
+    UNIXServerEndpoint,
     serverFromString,
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
+from zope.interface import implementer
 
 from mctwist.backends.directory import DirectoryBackend
 from mctwist.backends.lmdb import LMDBBackend
@@ -28,17 +34,12 @@ from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, IBackend, StartError
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
+from mctwist.protocols import replies
 from mctwist.protocols.text import TextProtocol, TextSettings
-from mctwist.server import (
-    STOP_TIMEOUT,
-    BuildConnection,
-    ConnectionFactory,
-    Connections,
-    Listener,
-    RootService,
-)
+from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
 from mctwist.stats import Prefixes, Stats
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
+from mctwist.watch import Watchers
 
 __all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
 
@@ -50,11 +51,15 @@ BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
 }
 
 #: What may stand before the equals sign in `--listen`, and the connections that speak it.
-DIALECTS: "dict[str, Callable[[StorageService, Stats, TextSettings, Any], BuildConnection]]" = {
-    "text": lambda storage, stats, settings, reactor: (
-        lambda lost: TextProtocol(storage, stats, settings, reactor, lost)
+DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
+    "text": lambda storage, stats, settings, watchers, reactor: (
+        lambda lost: TextProtocol(storage, stats, settings, watchers, reactor, lost)
     ),
 }
+
+#: Files and sockets that the server has open besides its clients': the store, the log, the
+#: listeners, and newcomers who are told that there is no room.
+SPARE_FILES = 128
 
 
 class CannotStart(SystemExit, Exception):
@@ -65,17 +70,24 @@ class CannotStart(SystemExit, Exception):
 
 
 class CommandService(RootService):
-    """The server as a command: what keeps it from starting is one line in the log, and exit 1."""
+    """
+    The server as a command: what keeps it from starting is one line in the log, and exit 1.
+
+    :param files: how many files it needs to open; None: that is not for it to see to.
+    :param signals: takes the process's signals, when it has started.
+    """
 
     def __init__(
         self,
         *args: Any,
         observer: Optional[ILogObserver] = None,
+        files: Optional[int] = None,
         signals: "Optional[Callable[[], None]]" = None,
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self._observer = observer
+        self._files = files
         self._signals = signals
 
     def setServiceParent(self, parent: Any) -> None:
@@ -83,6 +95,12 @@ class CommandService(RootService):
         super().setServiceParent(parent)
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
+
+    def privilegedStartService(self) -> None:
+        """What twistd has done before it gives up its privileges: they may be needed for this."""
+        super().privilegedStartService()
+        if self._files is not None:
+            self._warnings += allow_files(self._files)
 
     def startService(self) -> None:
         try:
@@ -110,20 +128,23 @@ def make_service(options: Options) -> IService:
 
 def _make_service(options: Options, reactor: Any) -> IService:
     stats = Stats(reactor.seconds)
-    storage = StorageService(
-        _backend(options), reactor, options["inline-reads"], seconds=steady_clock()
-    )
-    connections = Connections(options["conn-limit"], stats, reactor)
+    seconds = steady_clock()
+    storage = StorageService(_backend(options), reactor, options["inline-reads"], seconds=seconds)
+    watchers = Watchers(stats, seconds, replies.REFUSALS, storage.on_eviction)
+    connections = Connections(options["conn-limit"], stats, reactor, options["idle-timeout"])
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = TextSettings(
         max_item_size=options["max-item-size"],
         flush_enabled=not options["disable-flush-all"],
+        watch_enabled=not options["disable-watch"],
         shutdown=reactor.stop if options["enable-shutdown"] else None,
         dump_enabled=not options["disable-dumping"],
         set_verbosity=verbosity.set,
+        set_limit=storage.resize,
         told=_told(options),
     )
     stats.connections = connections.live
+    stats.of_store = storage.figures
     delimiter = options["stat-key-prefix"]
     if delimiter is not None:
         stats.prefixes = Prefixes(delimiter, counting=True)
@@ -140,7 +161,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
                 where if isinstance(where, str) else f"{where[0]} port {where[1] or 'any'}",
                 _endpoint(where, options["listen-backlog"], reactor),
                 ConnectionFactory(
-                    connections, DIALECTS[dialect](storage, stats, settings, reactor)
+                    connections, DIALECTS[dialect](storage, stats, settings, watchers, reactor)
                 ),
             )
         )
@@ -151,6 +172,8 @@ def _make_service(options: Options, reactor: Any) -> IService:
         listeners,
         ports_file=options["ports-file"] and os.path.abspath(options["ports-file"]),
         warnings=warnings,
+        stop_timeout=options["stop-timeout"],
+        files=options["conn-limit"] + SPARE_FILES if _twistd(options) else None,
         observer=log_file and make_observer(log_file, options["log-format"], verbosity),
         signals=lambda: _take_signals(reactor, log_file) if _twistd(options) else None,
     )
@@ -166,12 +189,12 @@ def _told(options: Options) -> "dict[str, object]":
         "umask": f"{options['unix-mask']:o}",
         "reqs_per_event": MOST_STEPS,
         "tcp_backlog": options["listen-backlog"],
-        "idle_timeout": options.get("idle-timeout", 0),
+        "idle_timeout": options["idle-timeout"],
         "storage": options["storage"][0],
         "sync": options["sync"],
         "inline_reads": options["inline-reads"],
         "batch_steps": MOST_BATCH_STEPS,
-        "stop_timeout": int(STOP_TIMEOUT),
+        "stop_timeout": options["stop-timeout"],
     }
 
 
@@ -206,10 +229,73 @@ def _endpoint(where: Any, backlog: int, reactor: Any) -> IStreamServerEndpoint:
         return TCP4ServerEndpoint(reactor, port, backlog, interface)
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, where)
-        return endpoint
     except Exception as fault:
         # Each kind of endpoint has its own way to say what is wrong with its description.
         raise UsageError(f"--listen {where}: {fault}") from None
+    return Unblocked(endpoint) if isinstance(endpoint, UNIXServerEndpoint) else endpoint
+
+
+@implementer(IStreamServerEndpoint)
+class Unblocked:
+    """
+    A UNIX socket's endpoint that first removes a socket on which nobody listens.
+
+    One is left by kill -9. Twisted's own guard, a link to the number of the process that had it,
+    blocks every start from then on when another process has got that number, as in a container
+    the next server often has. So it is not used: who listens is found out by asking.
+    """
+
+    def __init__(self, endpoint: UNIXServerEndpoint) -> None:
+        self._endpoint = endpoint
+        self._path = os.fsencode(endpoint._address)
+        endpoint._wantPID = False
+
+    def listen(self, protocolFactory: Any) -> Any:
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.lstat(self._path).st_mode) and not _is_listened_on(self._path):
+                os.unlink(self._path)
+        return self._endpoint.listen(protocolFactory)
+
+
+def _is_listened_on(path: bytes) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            # One whose backlog is full, or that we may not ask.
+            return True
+    return True
+
+
+def allow_files(needed: int, limits: Any = resource) -> "list[str]":
+    """
+    Have this process allowed to open so many files and sockets, with its privileges if it has any.
+
+    :param limits: gets and sets what is allowed, as the module `resource` does.
+    :return: what people must be told if it cannot be.
+    """
+    infinite = limits.RLIM_INFINITY
+    soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
+    if soft == infinite or soft >= needed:
+        return []
+    enough = hard == infinite or hard >= needed
+    for wanted in [(needed, hard if enough else needed), (hard, hard)]:
+        try:
+            limits.setrlimit(limits.RLIMIT_NOFILE, wanted)
+        except (OSError, ValueError):
+            continue
+        soft = wanted[0]
+        break
+    if soft >= needed:
+        return []
+    return [
+        f"only {max(soft - SPARE_FILES, 0)} of the {needed - SPARE_FILES} connections of "
+        f"--conn-limit fit: no more than {soft} files may be open; allow {needed}, as with "
+        f"`ulimit -n {needed}`"
+    ]
 
 
 def _is_open(interface: str) -> bool:

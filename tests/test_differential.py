@@ -468,6 +468,122 @@ def test_same_items_and_bytes(tmp_path: Path) -> None:
         assert ours[name] == theirs[name], name
 
 
+# ---- Those who watch ----------------------------------------------------------------------------
+
+LARGE = b"%b k 0 0 1048576\r\n" + b"v" * 1048576 + b"\r\n"
+
+# Deletions are told of since 1.6.19 only, so not these.
+WATCHED = [
+    b"set k 7 100 5\r\nvalue\r\n",
+    b"get k none k\r\n",
+    b"gets none k\r\n",
+    b"gat 0 k none\r\n",
+    b"touch k 100\r\ntouch none 100\r\n",
+    b"incr k 1\r\nincr none 1\r\ndecr none 1\r\n",
+    b"set n 0 0 2\r\n10\r\nincr n 1\r\ndecr n 9\r\n",
+    b"add k 0 0 3\r\nnew\r\nadd new 0 0 0 noreply\r\n\r\n",
+    b"replace none 0 0 1\r\nv\r\nreplace new 0 100 1\r\nv\r\n",
+    b"append k 0 0 2\r\n!!\r\nprepend k 0 0 2\r\n!!\r\nappend none 0 0 2\r\n!!\r\n",
+    b"cas none 0 0 1 1\r\nv\r\ncas k 0 0 1 99999999\r\nv\r\n",
+    LARGE % b"set",
+    LARGE % b"add",
+    b"set k 0 0 1\r\nv\r\ndelete n\r\ndelete n\r\ndelete k\r\nbogus\r\nset k 0 0 x\r\n",
+    b"get a/b%c~\xff\x01\r\nget " + b"#" * 250 + b"\r\n",
+]
+
+
+def watched(address: Address) -> list[str]:
+    """What who watches is told of `WATCHED`, without when, by whom and in which slab class."""
+    empty(address)
+    with Connection(address) as watcher:
+        kinds = b"watch connevents fetchers mutations\r\n"
+        answer, _ = watcher.exchange(kinds, b"\r\n", False, AT_ONCE)
+        assert answer == b"OK\r\n"
+        with Connection(address) as client:
+            port = client._socket.getsockname()[1]
+            for commands in WATCHED:
+                client.exchange(commands + MARKER, MARKED, False, AT_ONCE)
+            client.exchange(b"quit\r\n", None, False, AT_ONCE)
+        told = b""
+        while not re.search(rb"type=conn_close rip=\S+ rport=%d .*\n" % port, told):
+            told += watcher._receive()
+    lines = []
+    for line in told.decode().splitlines():
+        match = re.fullmatch(r"ts=\d+\.\d+ gid=\d+ (type=.*)", line)
+        assert match, line
+        # Of connections that have nothing to do with it, as those of the test before.
+        if "type=conn_" not in line or f" rport={port} " in line:
+            fixed = match[1].replace(f" rport={port} ", " rport=* ")
+            fixed = re.sub(r"\b(clsid|cfd)=-?\d+", r"\1=*", fixed)
+            lines.append(re.sub(r"\bttl=(99|100)\b", "ttl=100", fixed))
+    return lines
+
+
+def without_lookups(lines: list[str]) -> list[str]:
+    """What memcached says, but for the items that it looks up in order to store."""
+
+    def key_of(line: str) -> str:
+        return line.split(" ")[1]
+
+    kept = []
+    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
+        stores = after.startswith("type=item_store") and key_of(after) == key_of(line)
+        refused = "status=too_large cmd=set" in before and key_of(before) == key_of(line)
+        if not (line.startswith("type=item_get") and (stores or refused)):
+            kept.append(line)
+    return kept
+
+
+def test_who_watches_is_told_the_same(reference: Address, subject: Address) -> None:
+    theirs, ours = watched(reference), watched(subject)
+    assert len(ours) > 60
+    assert without_lookups(ours) == without_lookups(theirs)
+
+
+# ---- Listings -----------------------------------------------------------------------------------
+
+LISTED = (
+    b"lru mode flat\r\nset a 3 100 5\r\nvalue\r\nset b 0 0 0\r\n\r\nset gone 0 0 1\r\nx\r\n"
+    b"set a/b%c~\xff\x01 0 0 1\r\nv\r\nset n 4294967295 0 2\r\n10\r\nset late 0 -1 1\r\nx\r\n"
+    b"get a gone\r\nincr n 5\r\ngat 100 b\r\ndelete gone\r\nget n\r\nset n 7 0 1\r\n1\r\n"
+)
+
+
+def listed(address: Address) -> tuple[dict[str, dict[str, str]], list[bytes]]:
+    """
+    What metadump and cachedump tell of `LISTED`.
+
+    Without the CAS and the class, and without flags, which 1.6.18 does not tell; times in tens of
+    seconds from now.
+    """
+    empty(address)
+    ask(address, LISTED)
+    now = time.time()
+    with Connection(address) as client:
+        dump, _ = client.exchange(b"lru_crawler metadump all\r\n", b"END\r\n", False, AT_ONCE)
+    items = {}
+    for line in dump.removeprefix(b"OK\r\n").removesuffix(b"END\r\n").decode().split("\n"):
+        fields = dict(word.split("=") for word in line.split())
+        if fields:
+            for name in ("cas", "cls", "flags"):
+                fields.pop(name, None)
+            for name in ("exp", "la"):
+                if fields[name] != "-1":
+                    fields[name] = f"{round((int(fields[name]) - now) / 10)}"
+            items[fields.pop("key")] = fields
+    lines = ask(address, b"stats cachedump 1 0\r\nlru mode segmented\r\n").splitlines()
+    # memcached's cachedump has what has expired, until somebody cleans up.
+    lines = [line for line in lines if not line.startswith(b"ITEM late ")]
+    return items, sorted(re.sub(rb"; [1-9]\d+ s", b"; * s", line) for line in lines)
+
+
+def test_the_same_is_listed(reference: Address, subject: Address) -> None:
+    theirs, ours = listed(reference), listed(subject)
+    assert sorted(ours[0]) == ["a", "a%2Fb%25c~%FF%01", "b", "n"]
+    assert len(ours[1]) == 4 + len(["END", "OK"])
+    assert ours == theirs
+
+
 def test_script_names_are_unique() -> None:
     assert len({script.name for script in SCRIPTS}) == len(SCRIPTS)
 

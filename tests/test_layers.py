@@ -2,8 +2,9 @@
 The import rule: who may know of whom. It is read from the files, and nothing is imported for it.
 
     tap -> everything . server, log, options -> interfaces, stats . protocols -> operations, item,
-    interfaces, stats . storage -> interfaces . backends -> item, interfaces . operations -> item,
-    interfaces . interfaces -> item . item -> nothing
+    interfaces, stats, watch . watch -> operations, item, interfaces, stats . storage -> interfaces
+    . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item ->
+    nothing
 """
 
 import ast
@@ -26,7 +27,8 @@ MAY = {
     "stats": {""},
     "backends": {"interfaces", "item"},
     "storage": {"interfaces", "item", "operations"},
-    "protocols": {"interfaces", "item", "operations", "stats"},
+    "watch": {"interfaces", "item", "operations", "stats"},
+    "protocols": {"interfaces", "item", "operations", "stats", "watch"},
     "server": {"interfaces", "stats"},
     "log": set(),
     "options": {"log", "stats"},
@@ -49,7 +51,8 @@ OUTSIDE = {
     "server": {"twisted", "attrs"},
     "log": {"twisted", "zope.interface"},
     "options": {"twisted"},
-    "tap": {"twisted"},
+    "watch": set(),
+    "tap": {"twisted", "zope.interface"},
     "testing": {"twisted", "zope.interface"},
 }  # type: dict[str, set[str]]
 

@@ -44,7 +44,7 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("t", "threads", "4", WARNED),
     ("t", "threads", "1", QUIET),
     ("L", "enable-largepages", None, WARNED),
-    ("R", "max-reqs-per-event", "20", WARNED),
+    ("R", "max-reqs-per-event", "20", QUIET),
     ("C", "disable-cas", None, WARNED),
     ("b", "listen-backlog", "1024", QUIET),
     ("B", "protocol", "auto", QUIET),
@@ -53,8 +53,8 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("I", "max-item-size", "5m", QUIET),
     ("S", "enable-sasl", None, REFUSED),
     ("F", "disable-flush-all", None, QUIET),
-    ("X", "disable-dumping", None, WARNED),
-    ("W", "disable-watch", None, WARNED),
+    ("X", "disable-dumping", None, QUIET),
+    ("W", "disable-watch", None, QUIET),
     ("Y", "auth-file", "/etc/memcached.auth", REFUSED),
     ("e", "memory-file", "/tmp/m", WARNED),
     ("o", "extended", "modern", WARNED),
@@ -123,6 +123,19 @@ class MemcachedTests(OptionsCase):
                     if name is not None:
                         self.assertTrue(all(f"--{name}" in line for line in warnings), warnings)
 
+    def test_idle_timeout_is_one_of_the_further_options(self) -> None:
+        for words, seconds, warned in (
+            (["-o", "idle_timeout=60"], 60, 0),
+            (["-o", "modern,idle_timeout=60,hashpower=20"], 60, 2),
+            (["-o", "idle_timeout=60", "-o", "tail_repair_time=0"], 60, 1),
+            (["--extended=idle_timeout=60", "--idle-timeout", "5"], 5, 0),
+            (["-o", "", "-o", ","], 0, 0),
+        ):
+            options = parsed(*words)
+            self.assertEqual((options["idle-timeout"], len(options.warnings)), (seconds, warned))
+        for value in ("idle_timeout", "idle_timeout=", "idle_timeout=-1", "idle_timeout=x"):
+            self.assertIn("idle_timeout", self.refusal("-o", value))
+
     def test_each_is_warned_of_once(self) -> None:
         options = parsed("-f", "1", "-f", "2", "-k", "-k", "-d", "-U", "0")
         self.assertEqual(len(options.warnings), 3)
@@ -171,6 +184,8 @@ class DefaultTests(OptionsCase):
             ("sync", "always"),
             ("inline-reads", "auto"),
             ("conn-limit", 1024),
+            ("idle-timeout", 0),
+            ("stop-timeout", 10),
             ("listen-backlog", 1024),
             ("max-item-size", 1 << 20),
             ("log-format", "text"),
@@ -268,6 +283,8 @@ class ValueTests(OptionsCase):
             ("port", ("65536", "-2", "abc", "", "1.5", "1_0", "+1", " 1", "\u0661", "1" * 20)),
             ("conn-limit", ("0", "-1", "abc", "", "2000000")),
             ("listen-backlog", ("0", "-1", "abc", "")),
+            ("idle-timeout", ("-1", "abc", "", "1.5")),
+            ("stop-timeout", ("0", "-1", "abc", "", "4000")),
             ("unix-mask", ("8", "abc", "", "77777", "-1", "0x1")),
             ("max-item-size", ("0", "1", "1023", "2g", "abc", "", "-1", "1.5m")),
             ("storage-limit", ("abc", "", "-1", "1t")),

@@ -4,10 +4,13 @@ The pipeline: order of replies, what waits, and what becomes of a peer that does
 A `Socket` is a transport that behaves towards its producer as Twisted's own do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from socket import SO_KEEPALIVE, TCP_NODELAY
 from typing import Any, Optional
 
 from twisted.internet import tcp, unix
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
@@ -16,11 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mctwist.backends.memory import MemoryBackend
-from mctwist.interfaces import MOST_BYTES, Results, Step, Steps
-from mctwist.protocols import pipeline
+from mctwist.interfaces import MOST_BYTES, MOST_STEPS, Results, Step, Steps
+from mctwist.operations import constant
+from mctwist.protocols import pipeline, replies
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.stats import Stats
 from mctwist.testing import NOW, ManualReactor, get, put, step
+from mctwist.watch import Watchers
 from tests.wire import TextServer
 
 MEGABYTE = 1_000_000
@@ -354,6 +359,31 @@ class FlowTests(PipelineCase):
         client.protocol.connectionLost(Failure(ConnectionDone()))
         self.assertTrue(waiting <= 2 * MOST_WAITING, f"{waiting} bytes of commands wait")
 
+    def test_what_waits_is_taken_an_instalment_at_a_time(self) -> None:
+        server = self.server()
+        client = server.connect()
+        assert client.protocol._pipeline is not None
+        made = 0
+
+        def steps() -> Iterator[Step]:
+            nonlocal made
+            for number in range(10_000):
+                made += 1
+                yield step(constant, b"", b"%d\r\n" % number, render=replies.line)
+
+        client.send(b"delete k\r\n")  # in the storage thread
+        client.protocol._pipeline.run(steps(), True, 10)
+        client.send(b"version\r\n")
+        self.assertEqual(made, 0)
+        server.pool.run()
+        for turn in range(10):
+            self.assertTrue(made <= turn * MOST_STEPS, made)
+            server.reactor.turn()
+        server.settle()
+        first, *numbers, last = client.answers().split()[:-1]
+        self.assertEqual((first, last), (b"NOT_FOUND", b"VERSION"))
+        self.assertEqual(numbers, [b"%d" % number for number in range(10_000)])
+
 
 class Swift(StringTransport):
     """A transport whose peer has read everything as soon as it is written."""
@@ -391,6 +421,30 @@ class CloseTests(PipelineCase):
         client = self.server().connect(Ordered())
         client.send(b"quit\r\n")
         self.assertEqual(order, ["unregister", "lose"])
+
+    def test_the_goodbye_of_a_peer_that_was_not_read_is_heard(self) -> None:
+        order: list[str] = []
+
+        class Ordered(Socket):
+            def resumeProducing(self) -> None:
+                order.append("resume")
+                super().resumeProducing()
+
+            def unregisterProducer(self) -> None:
+                order.append("unregister")
+                super().unregisterProducer()
+
+            def loseConnection(self) -> None:
+                order.append("lose")
+                super().loseConnection()
+
+        socket = Ordered()
+        client = self.filled(1000, MEGABYTE).connect(socket)
+        client.send(b"get k1\r\n")
+        self.assertFalse(socket.reading)
+        client.protocol.finish()
+        self.assertEqual(order, ["resume", "unregister", "lose"])
+        self.assertTrue(socket.reading)
 
     def test_a_half_closed_peer_gets_its_answers(self) -> None:
         server = self.server()
@@ -442,6 +496,30 @@ class CloseTests(PipelineCase):
         server.reactor.advance(CLOSE_TIMEOUT)
         self.assertTrue(socket.disconnected)
 
+    def test_but_not_one_that_reads_it_slowly(self) -> None:
+        server = self.filled(1000, MEGABYTE)
+        slow = Slow()
+        client = server.connect(slow)
+        client.send(b"get k1\r\nquit\r\n")
+        self.assertIsNone(slow.producer)
+        for _ in range(10):
+            slow.read(20_000)
+            server.reactor.advance(CLOSE_TIMEOUT)
+            self.assertFalse(slow.aborted)
+        server.reactor.advance(CLOSE_TIMEOUT)
+        self.assertTrue(slow.aborted)
+
+    def test_nor_one_whose_answer_is_not_ready(self) -> None:
+        server = self.server()
+        slow = Slow()
+        client = server.connect(slow)
+        client.send(b"set k 0 0 1\r\nv\r\nquit\r\n")
+        server.reactor.pump([CLOSE_TIMEOUT] * 3)
+        self.assertFalse(slow.aborted)
+        server.settle()
+        slow.read(20)
+        self.assertEqual(slow.taken, b"STORED\r\n")
+
     def test_one_that_has_gone_is_not(self) -> None:
         server = self.server()
         before = server.reactor.getDelayedCalls()
@@ -484,6 +562,43 @@ class CloseTests(PipelineCase):
         self.assertEqual(server.connect().ask(b"get l\r\n"), b"END\r\n")
 
 
+class Slow(FileDescriptor):
+    """
+    Twisted's own buffers, without a socket: the peer takes what `read` says.
+
+    :ivar taken: by the peer; :ivar aborted: the connection has been dropped.
+    """
+
+    def __init__(self) -> None:
+        reactor: Any = NoReactor()
+        super().__init__(reactor)
+        self.connected = 1
+        self.taken = b""
+        self.aborted = False
+        self._room = 0
+
+    def read(self, size: int) -> None:
+        self._room = size
+        self.doWrite()
+
+    def writeSomeData(self, data: bytes) -> int:
+        taken = bytes(data[: self._room])
+        self.taken += taken
+        return len(taken)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class NoReactor:
+    """A reactor that waits for no descriptor."""
+
+    def _ignore(self, descriptor: object) -> None:
+        pass
+
+    addReader = removeReader = addWriter = removeWriter = _ignore
+
+
 class StoreOfOne:
     """An IStorage that answers every step with its key, at once."""
 
@@ -497,9 +612,9 @@ class DirectTests(SynchronousTestCase):
     def pipeline(self, transport: Any) -> Pipeline:
         reactor = ManualReactor()
         storage: Any = StoreOfOne()
-        return Pipeline(
-            transport, storage, Stats(reactor.seconds), lambda step, fault: b"fault", reactor
-        )
+        stats = Stats(reactor.seconds)
+        watchers = Watchers(stats, reactor.seconds)
+        return Pipeline(transport, storage, stats, lambda step, fault: b"fault", watchers, reactor)
 
     def run_one(self, transport: Any, data: bytes = b"answer") -> None:
         def spell(stats: Any, key: bytes, result: bytes) -> bytes:
@@ -514,12 +629,18 @@ class DirectTests(SynchronousTestCase):
         class FakeSocket:
             sent = b""
 
+            def __init__(self) -> None:
+                self.options: dict[int, bool] = {}
+
             def send(self, data: bytes) -> int:
                 if takes == 0:
                     raise BlockingIOError
                 taken = data[:takes]
                 self.sent += taken
                 return len(taken)
+
+            def setsockopt(self, level: int, name: int, enabled: bool) -> None:
+                self.options[name] = enabled
 
         transport = cls.__new__(cls)
         transport.socket = FakeSocket()
@@ -529,6 +650,9 @@ class DirectTests(SynchronousTestCase):
         transport.written = []
         transport.write = transport.written.append
         transport.registerProducer = lambda producer, streaming: None
+        transport.calls = []
+        for name in ("unregisterProducer", "loseConnection", "loseWriteConnection"):
+            setattr(transport, name, partial(transport.calls.append, name))
         return transport
 
     def test_a_plain_transport_with_nothing_buffered(self) -> None:
@@ -569,6 +693,40 @@ class DirectTests(SynchronousTestCase):
         proxy = Proxy()
         self.run_one(proxy)
         self.assertEqual(proxy.value(), b"answer")
+
+    def test_one_that_lingers_closes_only_its_own_side_until_the_peer_has_closed(self) -> None:
+        for cls in (tcp.Server, unix.Server):
+            transport = self.plain(cls)
+            pipeline = self.pipeline(transport)
+            pipeline.close(lingering=True)
+            pipeline.close(lingering=True)
+            self.assertEqual(transport.calls, ["unregisterProducer", "loseWriteConnection"])
+            pipeline.close()
+            self.assertEqual(transport.calls[2:], ["loseConnection"])
+            pipeline.close()
+            self.assertEqual(len(transport.calls), 3)
+
+    def test_one_that_lingers_can_be_left(self) -> None:
+        transport = self.plain(tcp.Server)
+        pipeline = self.pipeline(transport)
+        pipeline.close(lingering=True)
+        self.assertFalse(pipeline.owes())
+        pipeline.leave()
+        self.assertEqual(transport.calls[2:], ["loseConnection"])
+
+    def test_one_behind_tls_has_a_goodbye_of_its_own(self) -> None:
+        transport = StringTransport()
+        self.pipeline(transport).close(lingering=True)
+        self.assertTrue(transport.disconnecting)
+
+    def test_tcp_does_not_delay_and_looks_whether_the_peer_is_there(self) -> None:
+        transport = self.plain(tcp.Server)
+        self.pipeline(transport)
+        options = {TCP_NODELAY: True, SO_KEEPALIVE: True}
+        self.assertEqual(transport.socket.options, options)
+        transport = self.plain(unix.Server)
+        self.pipeline(transport)
+        self.assertEqual(transport.socket.options, {})
 
     def test_those_are_the_two(self) -> None:
         self.assertEqual(pipeline._DIRECT, (tcp.Server, unix.Server))

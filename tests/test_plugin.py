@@ -323,6 +323,31 @@ def test_verbose_logs_more(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1] <= sizes[2]
 
 
+def test_verbosity_changes_the_level_while_it_runs(tmp_path: Path) -> None:
+    def arrivals(server: Server) -> int:
+        with server.connect() as connection:
+            assert connection.ask(GET) == b"END\r\n"
+        return server.log().count("connection from ")
+
+    with Server(tmp_path) as server, server.connect() as admin:
+        assert arrivals(server) == 0
+        for level, before in ((b"1", 0), (b"0", 1), (b"2", 1), (b"0", 2)):
+            assert admin.ask(b"verbosity %b\r\n" % level) == b"OK\r\n"
+            assert arrivals(server) == before + (level != b"0")
+
+
+def test_no_key_and_no_value_is_in_the_log(tmp_path: Path) -> None:
+    with Server(tmp_path, "-vv") as server:
+        with server.connect() as connection:
+            assert connection.ask(b"set secret-key 0 0 12\r\nsecret-value\r\n") == STORED
+            assert connection.ask(b"get secret-key\r\n", b"END\r\n").endswith(b"END\r\n")
+            assert connection.ask(b"incr secret-key 1\r\n").startswith(b"CLIENT_ERROR")
+            assert connection.ask(b"secret-command secret-key\r\n") == b"ERROR\r\n"
+        server.terminate()
+        assert "closed lmdb:" in server.log()
+        assert "secret" not in server.log()
+
+
 def test_sigusr1_has_the_log_reopened(tmp_path: Path) -> None:
     with daemon(tmp_path) as pid:
         log = tmp_path / "daemon.log"

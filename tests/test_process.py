@@ -8,14 +8,18 @@ asked for. The kernel keeps the peak, so no moment is missed.
 
 import datetime
 import ipaddress
+import os
 import resource
+import select
+import signal
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from cryptography import x509
@@ -200,6 +204,7 @@ def test_a_unix_socket_is_served(tmp_path: Path) -> None:
             check_session(connection)
         # One that is killed leaves its socket behind.
         server.kill()
+        assert path.is_socket()
         server.start()
         check_unharmed(server)
 
@@ -234,6 +239,37 @@ def test_stats_tell_of_connections_and_listeners(tmp_path: Path) -> None:
             ],
             key=str,
         )
+
+
+def test_a_unix_socket_that_was_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    for where in (["-s", str(path)], ["-l", f"unix:{path}"]):
+        with closing(socket.socket(socket.AF_UNIX)) as left:
+            left.bind(str(path))
+        # As Twisted's own lock would have it, of a process that is alive.
+        path.with_name("socket.lock").symlink_to("1")
+        with Server(tmp_path, *where) as server:
+            check_unharmed(server)
+            assert server.terminate() == 0
+        assert not path.exists()
+        path.with_name("socket.lock").unlink()
+
+
+def test_a_unix_socket_that_is_served_and_a_file_are_left_alone(tmp_path: Path) -> None:
+    served, file = tmp_path / "served", tmp_path / "file"
+    file.write_text("precious")
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(served))
+        other.listen(5)
+        for path in (served, file):
+            server = Server(tmp_path, "-s", str(path))
+            server.launch()
+            assert server.ended() == 1
+            assert "cannot listen on" in server.log()
+        assert served.is_socket()
+        with Connection(str(served)):
+            pass
+    assert file.read_text() == "precious"
 
 
 # Over TLS
@@ -394,6 +430,97 @@ def test_values_that_are_announced_and_never_come_cost_no_memory(
         check_unharmed(server)
 
 
+def test_a_thousand_values_half_sent_cost_little_memory(tmp_path: Path) -> None:
+    with Server(tmp_path, "-c", "2000") as server, ExitStack() as stack:
+        with bounded_memory(server, 16 * MEGABYTE):
+            for number in range(1000):
+                connection = stack.enter_context(server.connect())
+                connection.send(b"version\r\nset k%d 0 0 1024\r\n%b" % (number, b"v" * 500))
+                assert connection.line().startswith(b"VERSION ")
+        connection.send(b"v" * 524 + b"\r\n")
+        assert connection.line() == STORED
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+def test_a_line_of_very_many_keys_costs_a_few_times_its_length(tmp_path: Path, reads: str) -> None:
+    line = b"get" + b" ab" * ((MEGABYTE - 8) // 3) + b"\r\n"
+    with Server(tmp_path, "--inline-reads", reads) as server:
+        with bounded_memory(server, 16 * MEGABYTE), server.connect() as connection:
+            for _ in range(3):
+                assert connection.ask(line, b"END\r\n") == b"END\r\n"
+        check_unharmed(server)
+
+
+def test_a_thousand_idle_connections_cost_less_than_20_mb(tmp_path: Path) -> None:
+    with Server(tmp_path, "-c", "2000") as server, ExitStack() as stack:
+        with bounded_memory(server, 20 * MEGABYTE):
+            for _ in range(1000):
+                connection = stack.enter_context(server.connect())
+                assert connection.ask(b"get none\r\n") == b"END\r\n"
+        check_unharmed(server)
+
+
+def test_slow_clients_hold_nobody_up(tmp_path: Path) -> None:
+    with Server(tmp_path, "-c", "2000") as server, ExitStack() as stack:
+
+        def connect() -> Connection:
+            return stack.enter_context(server.connect())
+
+        assert connect().ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+        with bounded_memory(server, 64 * MEGABYTE):
+            for _ in range(30):
+                connect().ask(b"get big\r\n", b"x")
+            writers = [connect() for _ in range(200)]
+            for writer in writers:
+                writer.send(b"set slow 0 0 10000\r\n" + b"v" * 1000)
+            lines = [connect() for _ in range(500)]
+            for line in lines:
+                line.send(b"get slo")
+            longest = 0.0
+            for number in range(200):
+                writers[number].send(b"v" * 1000)
+                lines[number].send(b"w")
+                start = time.monotonic()
+                check_served(server)
+                longest = max(longest, time.monotonic() - start)
+            assert longest < 2
+        writers[0].send(b"v" * 8000 + b"\r\n")
+        assert writers[0].line() == STORED
+        check_unharmed(server)
+
+
+def test_watchers_that_never_read_cost_lines_and_nothing_else(tmp_path: Path) -> None:
+    line = b"get" + (b" " + b"#" * 200) * 200 + b"\r\n"
+    with Server(tmp_path) as server, ExitStack() as stack:
+        with bounded_memory(server, 32 * MEGABYTE):
+            for _ in range(20):
+                watcher = stack.enter_context(server.connect())
+                assert watcher.ask(b"watch fetchers\r\n") == b"OK\r\n"
+            with server.connect() as client:
+                assert client.ask(b"watch\r\n").startswith(b"WATCHER_TOO_MANY")
+                for _ in range(200):
+                    assert client.ask(line, b"END\r\n") == b"END\r\n"
+                stats = stats_of(client)
+        assert stats["log_watchers"] == "20"
+        skipped, sent = int(stats["log_watcher_skipped"]), int(stats["log_watcher_sent"])
+        assert skipped > 0
+        assert skipped + sent == 20 * int(stats["log_worker_written"])
+        # One that begins to read is told how many it has missed.
+        lines = [watcher.line() for _ in range(100)]
+        assert all(line.startswith(b"ts=") for line in lines)
+
+        def missed() -> bool:
+            check_served(server)
+            watcher.socket.settimeout(0.05)
+            with suppress(socket.timeout):
+                return any(watcher.line().startswith(b"skipped=") for _ in range(10_000))
+            return False
+
+        eventually(missed, "the watcher is told")
+        check_unharmed(server)
+
+
 # Clients that make no sense
 
 SIZES = [
@@ -465,6 +592,171 @@ def test_one_connection_too_many_is_refused_in_words(tmp_path: Path) -> None:
         assert complaints(server.log()) == []
 
 
+def test_the_limit_of_open_files_is_raised_for_so_many_connections(tmp_path: Path) -> None:
+    server = Server(tmp_path, "-c", "2048")
+    server.command = ["sh", "-c", 'ulimit -Sn 256 && exec "$@"', "sh", *server.command]
+    with server, ExitStack() as stack:
+        assert "--conn-limit" not in server.log()
+        for _ in range(1100):
+            guest = stack.enter_context(server.connect())
+            assert guest.ask(b"version\r\n").startswith(b"VERSION ")
+        check_unharmed(server)
+
+
+def test_who_says_nothing_for_long_is_closed(tmp_path: Path) -> None:
+    with Server(tmp_path, "--idle-timeout", "1") as server, ExitStack() as stack:
+        silent, line, value, watcher, talking = (
+            stack.enter_context(server.connect()) for _ in range(5)
+        )
+        assert watcher.ask(b"watch connevents\r\n") == b"OK\r\n"
+        assert silent.ask(b"get k\r\n") == b"END\r\n"
+        line.send(b"get k\r\nget so")
+        value.send(b"get k\r\nset k 0 0 10\r\nhalf")
+        waiting = {silent, line, value}
+        ends: list[bytes] = []
+
+        def all_closed() -> bool:
+            assert talking.ask(b"get k\r\n") == b"END\r\n"
+            readable, _, _ = select.select([each.socket for each in waiting], [], [], 0)
+            for each in [each for each in waiting if each.socket in readable]:
+                ends.append(each.until_closed())
+                waiting.discard(each)
+            return not waiting
+
+        line.line()
+        value.line()
+        eventually(all_closed, "those who say nothing are closed")
+        assert ends == [b""] * 3
+        assert stats_of(talking)["idle_kicks"] == "3"
+        for _ in range(3):
+            assert b" reason=idle_timeout " in watcher.line()
+        check_unharmed(server)
+
+
+def test_what_happens_can_be_watched(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        watcher = stack.enter_context(server.connect())
+        assert watcher.ask(b"watch fetchers mutations deletions connevents\r\n") == b"OK\r\n"
+        with server.connect() as client:
+            assert client.ask(b"set k 0 0 5\r\nvalue\r\n") == STORED
+            assert client.ask(b"get k\r\n", b"END\r\n").endswith(b"END\r\n")
+            assert client.ask(b"delete k\r\n") == b"DELETED\r\n"
+            port = client.socket.getsockname()[1]
+        lines = [watcher.line().decode().split() for _ in range(6)]
+        for number, line in enumerate(lines, 1):
+            assert abs(float(line[0][3:]) - time.time()) < PATIENCE
+            assert line[1] == f"gid={number}"
+        fields = [dict(word.split("=") for word in line[2:]) for line in lines]
+        kinds = [each["type"] for each in fields]
+        assert kinds == ["conn_new", "item_store", "item_get", "item_get", "deleted", "conn_close"]
+        assert len({each["cfd"] for each in fields if "cfd" in each}) == 1
+        assert (fields[0]["rip"], fields[0]["rport"]) == ("127.0.0.1", str(port))
+        assert fields[5]["reason"] == "normal"
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "memory"])
+def test_evictions_can_be_watched_and_counted(tmp_path: Path, kind: str) -> None:
+    with Server(tmp_path, "--storage-limit", "1m", kind=kind) as server:
+        watcher, client = server.connect(), server.connect()
+        assert watcher.ask(b"watch evictions\r\n") == b"OK\r\n"
+        count = 0
+
+        def fill() -> bool:
+            nonlocal count
+            for number in range(100):
+                key = b"k%d" % (count + number)
+                assert client.ask(b"set %b 0 0 10000\r\n%b\r\n" % (key, BIG[:10000])) == STORED
+            count += 100
+            return int(stats_of(client)["evictions"]) > 0
+
+        eventually(fill, "something is evicted")
+        fields = dict(word.split("=") for word in watcher.line().decode().split())
+        assert fields["type"] == "eviction"
+        assert fields["key"] in {f"k{number}" for number in range(count)}
+        assert (fields["fetch"], fields["ttl"], fields["size"]) == ("no", "-1", "10000")
+        assert stats_of(client)["limit_maxbytes"] == str(1 << 20)
+        assert client.ask(b"cache_memlimit 64\r\n")[:2] in (b"OK", b"ME")
+        watcher.close()
+        client.close()
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "directory", "memory"])
+def test_a_dump_while_others_write(tmp_path: Path, kind: str) -> None:
+    count = 2_000 if kind == "directory" else 50_000
+    with Server(tmp_path, kind=kind) as server, ExitStack() as stack:
+        writer, stalled, reader = (stack.enter_context(server.connect()) for _ in range(3))
+        for start in range(0, count, 1000):
+            sets = [b"set k%d 0 0 3 noreply\r\nabc\r\n" % (start + n) for n in range(1000)]
+            assert writer.ask(b"".join(sets) + b"get none\r\n") == b"END\r\n"
+        # One that does not read holds up neither those who write nor those who read.
+        stalled.send(b"lru_crawler metadump all\r\n")
+        assert stalled.line() == b"OK\r\n"
+        stop = Event()
+        answers: list[bytes] = []
+
+        def write() -> None:
+            lines = b"set k%d 0 0 5\r\nagain\r\nset new%d 0 0 1\r\nx\r\ndelete new%d\r\n"
+            while not stop.is_set():
+                number = len(answers)
+                line = lines % (number % count, number, number)
+                answers.append(writer.ask(line, b"DELETED\r\n"))
+
+        thread = Thread(target=write)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(stop.set)
+        check_served(server)
+        stalled.close()
+
+        def dump() -> bytes:
+            reader.send(b"lru_crawler metadump all\r\nget k0\r\n")
+            first = reader.line()
+            return b"" if first.startswith(b"BUSY") else first + reader.until(b"END\r\n")
+
+        def dumped() -> bytes:
+            lines = dump()
+            answer = reader.until(b"END\r\n")
+            assert answer.startswith(b"VALUE k0 0 "), answer
+            return lines
+
+        told = eventually(dumped, "the turn of the one that has gone is free")
+        keys = [line.split(b" ")[0][4:] for line in told.splitlines()[1:-1]]
+        kept = sorted(key for key in keys if key.startswith(b"k"))
+        assert kept == sorted(b"k%d" % number for number in range(count))
+        stop.set()
+        thread.join()
+        assert len(answers) > 1
+        assert set(answers) == {STORED + STORED + b"DELETED\r\n"}
+        check_unharmed(server)
+
+
+def test_dumps_cost_no_memory_and_take_turns(tmp_path: Path) -> None:
+    # In memory, for what is read of a file in LMDB counts as memory, too.
+    with Server(tmp_path, kind="memory") as server, ExitStack() as stack:
+        with server.connect() as client:
+            for start in range(0, 100_000, 1000):
+                sets = [b"set %0200d 0 0 1 noreply\r\nx\r\n" % (start + n) for n in range(1000)]
+                assert client.ask(b"".join(sets) + b"get none\r\n") == b"END\r\n"
+            slow = stack.enter_context(server.connect())
+            with bounded_memory(server, 16 * MEGABYTE):
+                slow.send(b"lru_crawler metadump all\r\n")
+                assert slow.line() == b"OK\r\n"
+                for _ in range(20):
+                    other = stack.enter_context(server.connect())
+                    assert other.ask(b"lru_crawler metadump all\r\n").startswith(b"BUSY ")
+                check_served(server)
+            assert slow.until(b"END\r\n").count(b"key=0") == 100_000
+        check_unharmed(server)
+
+
+def test_watching_can_be_forbidden(tmp_path: Path) -> None:
+    with Server(tmp_path, "-W") as server, server.connect() as client:
+        assert client.ask(b"watch\r\n") == b"CLIENT_ERROR watch commands not allowed\r\n"
+        assert complaints(server.log()) == []
+
+
 def test_by_default_the_1025th_connection_is_refused(tmp_path: Path) -> None:
     with Server(tmp_path) as server, ExitStack() as stack:
         for _ in range(1024):
@@ -495,7 +787,7 @@ def test_resets_and_churn_leave_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_no_client_keeps_it_from_stopping(tmp_path: Path) -> None:
-    with Server(tmp_path) as server, ExitStack() as stack:
+    with Server(tmp_path, "--stop-timeout", "3") as server, ExitStack() as stack:
         idle, line, value, hog = (stack.enter_context(server.connect()) for _ in range(4))
         assert hog.ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
         hog.send(b"get big\r\n" * 100)
@@ -507,6 +799,133 @@ def test_no_client_keeps_it_from_stopping(tmp_path: Path) -> None:
             assert connection.until_closed() == b""
         assert complaints(server.log()) == []
         assert f"closed lmdb:{server.store}" in server.log()
+
+
+def test_a_client_that_never_reads_does_not_keep_it_from_stopping_in_time(tmp_path: Path) -> None:
+    with Server(tmp_path, "--stop-timeout", "2") as server, ExitStack() as stack:
+        hogs = [stack.enter_context(server.connect()) for _ in range(3)]
+        assert hogs[0].ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+        for hog in hogs:
+            hog.send_aside(b"get big\r\n" * 100_000)
+        check_served(server)
+        start = time.monotonic()
+        assert server.terminate() == 0
+        assert 1 < time.monotonic() - start < 4
+        assert f"closed lmdb:{server.store}" in server.log()
+
+
+def test_clients_that_are_idle_hardly_hold_it_up(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        idle = [stack.enter_context(server.connect()) for _ in range(50)]
+        for connection in idle:
+            assert connection.ask(b"get none\r\n") == b"END\r\n"
+        start = time.monotonic()
+        assert server.terminate() == 0
+        assert time.monotonic() - start < 4
+        assert all(connection.until_closed() == b"" for connection in idle)
+
+
+def test_a_client_that_still_sends_while_it_stops_gets_its_last_answer(tmp_path: Path) -> None:
+    answer = b"VALUE big 0 1000000\r\n" + BIG + b"\r\nEND\r\n"
+    with Server(tmp_path) as server:
+        with server.connect() as connection:
+            assert connection.ask(b"set big 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+        with closing(socket.socket()) as client:
+            # Most of the answer is still to be taken from the server when it closes.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(PATIENCE)
+            address = server.addresses()[0]
+            client.connect(address)
+            client.sendall(b"get big\r\n")
+            received = client.recv(100)
+            client.sendall(b"set k 0 0 1000\r\n")
+            os.kill(server.pid, signal.SIGTERM)
+
+            def is_refused() -> bool:
+                try:
+                    Connection(address).close()
+                except ConnectionRefusedError:
+                    return True
+                return False
+
+            eventually(is_refused, "the port is closed")
+            for _ in range(20):
+                with suppress(ConnectionError):
+                    client.sendall(b"v")
+                time.sleep(0.01)  # each is a packet
+            with suppress(ConnectionError):
+                while piece := client.recv(65536):
+                    received += piece
+        assert received == answer
+        assert server.ended() == 0
+
+
+class Writer:
+    """
+    A client that pipelines sets without an end, and reads what comes.
+
+    :ivar answers: as far as they have come; :ivar whole: they ended with the stream, not a reset.
+    """
+
+    def __init__(self, connection: Connection, name: bytes, count: int) -> None:
+        self._connection = connection
+        self._name = name
+        self._count = count
+        self.answers = b""
+        self.whole = False
+        commands = [b"set %b 0 0 1\r\nv\r\n" % self.key(number) for number in range(count)]
+        self._sender = connection.send_aside(b"".join(commands))
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def key(self, number: int) -> bytes:
+        return b"%b-%d" % (self._name, number)
+
+    def _read(self) -> None:
+        try:
+            while piece := self._connection.socket.recv(65536):
+                self.answers += piece
+            self.whole = True
+        except OSError:
+            return
+
+    def join(self) -> None:
+        self._reader.join(PATIENCE)
+        self._connection.close()
+        self._sender.join(PATIENCE)
+
+    def acknowledged(self) -> int:
+        count = self.answers.count(STORED)
+        assert self.answers == STORED * count
+        assert count < self._count, "it was stopped too late for this test"
+        return count
+
+
+def test_sigterm_in_the_midst_of_pipelined_sets_loses_nothing_and_answers_all(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(50)]
+        writers = [
+            Writer(connection, b"w%d" % number, 20_000)
+            for number, connection in enumerate(connections)
+        ]
+        eventually(lambda: all(writer.answers for writer in writers), "all have been answered")
+        assert server.terminate() == 0
+        for writer in writers:
+            writer.join()
+        assert all(writer.whole for writer in writers)
+        server.start()
+        with server.connect() as connection:
+            for writer in writers:
+                acknowledged = writer.acknowledged()
+                for start in range(0, acknowledged, 500):
+                    keys = [writer.key(n) for n in range(start, min(start + 500, acknowledged))]
+                    answer = connection.ask(b"get %b\r\n" % b" ".join(keys), b"END\r\n")
+                    assert answer.count(b"VALUE ") == len(keys)
+                # And nothing was stored of which the client has not heard.
+                assert connection.ask(b"get %b\r\n" % writer.key(acknowledged)) == b"END\r\n"
+        assert complaints(server.log()) == []
 
 
 # No room
@@ -553,7 +972,7 @@ def check_full(server: Server, size: int, most: int) -> None:
 def test_a_store_at_its_limit_refuses_what_needs_room_and_nothing_else(
     tmp_path: Path, megabytes: int
 ) -> None:
-    with Server(tmp_path, "--storage-limit", f"{megabytes}m") as server:
+    with Server(tmp_path, "-M", "--storage-limit", f"{megabytes}m") as server:
         check_full(server, 16_384, megabytes * 100)
 
 

@@ -18,7 +18,15 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mctwist.interfaces import StartError
-from mctwist.server import STOP_TIMEOUT, ConnectionFactory, Connections, Listener, RootService
+from mctwist.server import (
+    LINGER,
+    SILENCE,
+    STOP_TIMEOUT,
+    ConnectionFactory,
+    Connections,
+    Listener,
+    RootService,
+)
 from mctwist.stats import Stats
 from mctwist.tap import CannotStart, CommandService
 from mctwist.testing import ManualReactor
@@ -30,11 +38,27 @@ class Talker(Protocol):
     def __init__(self, lost: Callable[[Any], None]) -> None:
         self.lost = lost
         self.finished = 0
+        self.reasons: list[tuple[str, bool]] = []
+        self.said = False
+        self.owed = False
+        self.left = False
 
-    def finish(self) -> None:
+    def finish(self, reason: str, lingering: bool = False) -> None:
         self.finished += 1
+        self.reasons.append((reason, lingering))
+
+    def heard(self) -> bool:
+        said, self.said = self.said, False
+        return said
+
+    def owes(self) -> bool:
+        return self.owed
 
     def leave(self) -> None:
+        """Wait no longer for the peer's goodbye."""
+        self.left = True
+
+    def go(self) -> None:
         """The connection is gone."""
         self.lost(self)
 
@@ -64,7 +88,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_who_leaves_makes_room_for_one(self) -> None:
         inside = [self.arrive() for _ in range(3)]
-        inside[1].leave()
+        inside[1].go()
         self.assertIsInstance(self.arrive(), Talker)
         self.assertNotIsInstance(self.arrive(), Talker)
 
@@ -81,8 +105,8 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_they_are_counted(self) -> None:
         inside = [self.arrive() for _ in range(5)]
-        inside[0].leave()
-        inside[0].leave()
+        inside[0].go()
+        inside[0].go()
         self.arrive()
         stats = self.stats
         self.assertEqual(
@@ -95,36 +119,131 @@ class ConnectionsTests(SynchronousTestCase):
         inside = [self.arrive() for _ in range(2)]
         drained = self.connections.drain(10)
         self.assertEqual([protocol.finished for protocol in inside], [1, 1])
-        inside[0].leave()
+        inside[0].go()
         self.assertNoResult(drained)
-        inside[1].leave()
+        inside[1].go()
         self.successResultOf(drained)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_draining_none_is_done(self) -> None:
         self.successResultOf(self.connections.drain(10))
-        self.arrive().leave()
+        self.arrive().go()
         self.successResultOf(self.connections.drain(10))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_who_takes_too_long_is_dropped(self) -> None:
         slow, quick = self.arrive(), self.arrive()
         drained = self.connections.drain(10)
-        quick.leave()
+        quick.go()
         self.reactor.advance(9)
         self.assertFalse(slow.transport.disconnected)
         self.reactor.advance(1)
         self.assertTrue(slow.transport.disconnected)
         self.assertFalse(quick.transport.disconnected)
         self.assertNoResult(drained)
-        slow.leave()
+        slow.go()
         self.successResultOf(drained)
 
     def test_who_leaves_as_soon_as_he_is_told(self) -> None:
         inside = [self.arrive() for _ in range(3)]
         for protocol in inside:
-            protocol.finish = protocol.leave
+            protocol.finish = lambda reason, lingering, gone=protocol.go: gone()
         self.successResultOf(self.connections.drain(10))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_when_all_stops_they_are_left_when_they_have_fallen_silent(self) -> None:
+        silent, sending, reading = (self.arrive() for _ in range(3))
+        sending.said = silent.said = True  # before the stop: that does not count
+        drained = self.connections.drain(10)
+        self.assertEqual(silent.reasons, [("shutdown", True)])
+        reading.owed = True
+        for _ in range(3):
+            sending.said = True
+            self.reactor.advance(SILENCE)
+            self.assertEqual((silent.left, sending.left, reading.left), (True, False, False))
+        sending.said = True
+        self.reactor.advance(LINGER)
+        self.assertTrue(sending.left)
+        self.reactor.advance(LINGER)
+        self.assertFalse(reading.left)
+        reading.owed, reading.said = False, True
+        self.reactor.advance(SILENCE)
+        self.assertFalse(reading.left)
+        self.reactor.advance(SILENCE)
+        self.assertTrue(reading.left)
+        for connection in (silent, sending, reading):
+            connection.go()
+        self.successResultOf(drained)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class IdleTests(SynchronousTestCase):
+    """`--idle-timeout`."""
+
+    def setUp(self) -> None:
+        self.reactor = ManualReactor()
+        self.stats = Stats(self.reactor.seconds)
+
+    def connections(self, idle_timeout: float) -> "Callable[[], Any]":
+        connections = Connections(10_000, self.stats, self.reactor, idle_timeout)
+        factory = ConnectionFactory(connections, Talker)
+
+        def arrive() -> Any:
+            protocol = factory.buildProtocol(None)
+            assert protocol is not None
+            protocol.makeConnection(StringTransport())
+            return protocol
+
+        return arrive
+
+    def test_who_says_nothing_and_is_owed_nothing_is_closed(self) -> None:
+        arrive = self.connections(60)
+        idle, talking, owed = arrive(), arrive(), arrive()
+        owed.owed = True
+        for _ in range(11):
+            talking.said = True
+            self.reactor.advance(6)
+        self.assertEqual(idle.reasons, [("idle_timeout", False)])
+        self.assertEqual((talking.finished, owed.finished), (0, 0))
+        self.assertEqual(self.stats.idle_kicks, 1)
+        # One that has been told is not told again while it closes.
+        self.reactor.pump([6] * 30)
+        self.assertEqual((idle.finished, owed.finished), (1, 0))
+        self.assertEqual((talking.finished, self.stats.idle_kicks), (1, 2))
+
+    def test_it_is_not_closed_before_its_time_and_soon_after(self) -> None:
+        for timeout, most in ((1, 2), (3, 4), (60, 66), (3600, 3960)):
+            self.reactor = ManualReactor()
+            arrive = self.connections(timeout)
+            arrive()
+            self.reactor.advance(0.5)
+            idle = arrive()
+            waited = 0
+            while not idle.finished:
+                self.reactor.advance(1)
+                waited += 1
+            self.assertTrue(timeout <= waited <= most + 1, (timeout, waited))
+
+    def test_one_timer_serves_them_all_and_none_is_left(self) -> None:
+        arrive = self.connections(60)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        inside = [arrive() for _ in range(1000)]
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        self.reactor.advance(6)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        for connection in inside:
+            connection.go()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        last = arrive()
+        self.reactor.pump([6] * 11)
+        self.assertEqual(last.finished, 1)
+
+    def test_nobody_is_closed_without_it(self) -> None:
+        arrive = self.connections(0)
+        idle = arrive()
+        self.reactor.advance(1 << 20)
+        self.assertEqual(idle.finished, 0)
+        idle.go()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
@@ -255,7 +374,7 @@ class RootTests(SynchronousTestCase):
         closed.callback(None)
         self.assertEqual(connection.finished, 1)
         self.assertNotIn("storage stopping", self.note.names)
-        connection.leave()
+        connection.go()
         self.assertEqual(self.note.names[-1], "storage stopping")
         self.assertNoResult(stopped)
         self.storage.stopped.callback(None)
@@ -269,8 +388,19 @@ class RootTests(SynchronousTestCase):
         root.stopService()
         self.reactor.advance(STOP_TIMEOUT)
         self.assertTrue(connection.transport.disconnected)
-        connection.leave()
+        connection.go()
         self.assertEqual(self.note.names[-1], "storage stopping")
+
+    def test_how_long_it_waits_can_be_said(self) -> None:
+        root = self.root(stop_timeout=3)
+        root.startService()
+        connection = self.connect()
+        connection.owed = True
+        root.stopService()
+        self.reactor.advance(2)
+        self.assertFalse(connection.transport.disconnected)
+        self.reactor.advance(1)
+        self.assertTrue(connection.transport.disconnected)
 
     def test_a_port_that_cannot_be_closed_does_not_keep_the_store_open(self) -> None:
         self.listen("a")

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS
 from mctwist.protocols.text import TextSettings
+from mctwist.server import Connections
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Prefixes
 from tests.wire import Client, TextServer
 
@@ -278,6 +279,18 @@ class SubcommandTests(ReportCase):
         ):  # fmt: skip
             self.assertEqual(report[name], figure, name)
 
+    def test_answers_around_a_report_are_in_order(self) -> None:
+        sent = b"set k 0 0 1\r\nv\r\nget k\r\nstats items\r\nget k\r\nstats bogus\r\nget k\r\n"
+        value = b"VALUE k 0 1\r\nv\r\nEND\r\n"
+        report = b"STAT items:1:number 1\r\n"
+        for size in (len(sent), 1):
+            for place in range(0, len(sent), size):
+                self.client.send(sent[place : place + size])
+            self.server.settle()
+            answer = self.client.answers()
+            self.assertTrue(answer.startswith(b"STORED\r\n" + value + report), answer)
+            self.assertTrue(answer.endswith(b"END\r\n" + value + b"ERROR\r\n" + value), answer)
+
     def test_a_report_ends_its_instalment(self) -> None:
         # A thousand of them in one would be a bomb where there are many connections to tell of.
         self.server.stop()
@@ -331,23 +344,23 @@ class ConnectionsTests(ReportCase):
 
     def connect(self, number: int, host: Any, peer: Any) -> Client:
         client = self.server.connect(Socket(number, host, peer))
-        self.inside.append(client.protocol)
+        self.connections.admit(lambda lost: client.protocol)
         return client
 
     def setUp(self) -> None:
         super().setUp()
-        self.inside: list[Any] = []
-        self.stats.connections = lambda: self.inside
+        self.connections = Connections(10, self.stats, self.server.reactor)
+        self.stats.connections = self.connections.live
         host = IPv4Address("TCP", "127.0.0.1", 11211)
         self.stats.listeners = lambda: [Port(host)]
         self.client = self.connect(9, host, IPv4Address("TCP", "127.0.0.1", 5001))
 
     def test_who_is_there(self) -> None:
-        self.connect(10, IPv6Address("TCP", "::1", 11211), IPv6Address("TCP", "::1", 5002))
+        other = self.connect(10, IPv6Address("TCP", "::1", 11211), IPv6Address("TCP", "::1", 5002))
         self.connect(8, UNIXAddress(b"/run/s"), UNIXAddress(None))
-        self.server.reactor.advance(5)
-        self.ask(b"get x")
-        self.server.reactor.advance(2)
+        self.server.reactor.pump([1] * 4)
+        other.ask(b"get x\r\n")
+        self.server.reactor.pump([1] * 3)
         self.assertEqual(
             self.report("conns"),
             {
@@ -365,7 +378,7 @@ class ConnectionsTests(ReportCase):
                 "10:addr": "tcp6:[::1]:5002",
                 "10:listen_addr": "tcp6:[::1]:11211",
                 "10:state": "conn_read",
-                "10:secs_since_last_cmd": "7",
+                "10:secs_since_last_cmd": "2",
             },
         )
 
@@ -376,6 +389,7 @@ class ConnectionsTests(ReportCase):
             (21, b"set k 0 0 10\r\nab", "conn_nread"),
             (22, b"set k x 0 10\r\nab", "conn_swallow"),
             (23, b"quit\r\n", "conn_closing"),
+            (26, b"watch\r\n", "conn_watch"),
         ):
             other = self.connect(number, host, IPv4Address("TCP", "127.0.0.1", number))
             other.ask(sent)
@@ -384,6 +398,7 @@ class ConnectionsTests(ReportCase):
         late.send(b"set k 0 0 1\r\n1\r\n")
         # It is in the storage thread; nothing has settled yet.
         self.client.send(b"stats conns\r\n")
+        self.server.reactor.turn()
         self.assertIn(b"STAT 24:state conn_io_queue\r\n", self.client.answers())
         slow = self.connect(25, host, IPv4Address("TCP", "127.0.0.1", 25))
         slow.transport.producer.pauseProducing()

@@ -7,6 +7,7 @@ late, and with one that the reactor may not read. The numbers of the classes are
 in memcached's source that they are about (proto_parser.c, proto_text.c, memcached.c of 1.6.45).
 """
 
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Union
 
@@ -15,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, Results, Steps, StorageError, StoreFull
 from mctwist.item import size_in_memcached
-from mctwist.protocols.text import MOST_GET_LINE, TextSettings
+from mctwist.protocols.text import LONG_GET, MOST_GET_LINE, TextSettings
 from mctwist.testing import START, Trouble
 from tests.wire import Client, TextServer
 
@@ -255,6 +256,58 @@ class LineTests(TextCase):
         self.check(stored(keys[0], b"v"), stored(keys[-1], b"w"), (everything, expected))
         self.check((b"gets " + b" ".join(keys) + b"\r\n", END), bytewise=False)
 
+    def test_a_get_of_very_many_keys_is_answered_as_any_other(self) -> None:
+        count = 100_000
+        for verb, cas in ((b"get", b""), (b"gets", b" 1")):
+            server = self.server()
+            client = server.connect()
+            client.ask(upload(b"set", b"k", b"v"))
+            line = verb + b"  k" + b"   x y" * count + b" k  \r\n"
+            self.assertTrue(len(line) > LONG_GET)
+            value = b"VALUE k 0 1%b\r\nv\r\n" % cas
+            for size in (len(line), 1000):
+                for place in range(0, len(line), size):
+                    client.send(line[place : place + size])
+                client.send(b"bogus\r\n")
+                self.assertEqual(client.ask(b""), 2 * value + END + ERROR)
+        self.assertEqual(server.stats.get_misses, 4 * count)
+
+    def test_those_around_it_are_answered_in_their_order(self) -> None:
+        server = self.server()
+        client = server.connect()
+        client.ask(upload(b"set", b"k:", b"v"))
+        value = hit(b"k:", b"v")[1]
+        line = b"get" + b" x:" * (LONG_GET // 2) + b"\r\n"
+        client.ask(b"stats detail on\r\n")
+        answer = client.ask(b"get k:\r\n" + line + b"get k:\r\n" + line + b"get k:\r\n")
+        self.assertEqual(answer, value + END + value + END + value)
+        self.assertIn(
+            b"PREFIX x get %d hit 0 " % (2 * (LONG_GET // 2)), client.ask(b"stats detail dump\r\n")
+        )
+
+    def test_what_is_wrong_with_one_is_found_before_it_is_answered(self) -> None:
+        client = self.server().connect()
+        client.ask(upload(b"set", b"k", b"v"))
+        many = b" k" * 50_000
+        for keys in (many + b" " + TOO_LONG, b" " + TOO_LONG + many, b" " * 100_000):
+            self.assertEqual(
+                client.ask(b"get" + keys + b"\r\nget k\r\n"), BAD_FORMAT + hit(b"k", b"v")[1]
+            )
+        self.assertEqual(client.ask(b" get" + many + b"\r\n"), ERROR)
+        longest = b" " + LONGEST
+        self.assertEqual(client.ask(b"get" + longest * 1000 + b"\r\n"), END)
+
+    def test_the_keys_of_one_are_not_all_taken_from_it_at_once(self) -> None:
+        server = self.server()
+        client = server.connect()
+        line = b"get" + b" ab" * 300_000 + b"\r\n"
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        client.send(line)
+        _, peak = tracemalloc.get_traced_memory()
+        self.assertTrue(peak < 5 * len(line), peak)
+        self.assertEqual(client.ask(b""), END)
+
     def test_but_for_one_without_end(self) -> None:
         server = self.server()
         client = server.connect()
@@ -359,6 +412,20 @@ class ValueTests(TextCase):
             (b"set k 0 0 0\r\n\n\nbogus\r\n", BAD_CHUNK + ERROR),
             miss(b"k"),
         )
+
+    def test_however_small_its_pieces_it_takes_no_more_memory_than_it_has_bytes(self) -> None:
+        size = 200_000
+        for head, end in ((b"set k 0 0 %d\r\n" % size, b"\r\n"), (b"get ", b" k\r\n")):
+            client = self.server().connect()
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            client.send(head)
+            for _ in range(size // 2):
+                client.send(b"v ")
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            self.assertTrue(held < 1.5 * size, held)
+            self.assertIn(client.ask(end), (STORED, END))
 
     def test_any_byte_may_be_in_one(self) -> None:
         for value in (bytes(range(256)), b"", b"\r\n", b"END\r\n", b"set k 0 0 1\r\nx\r\n"):
@@ -680,6 +747,51 @@ class FlushTests(TextCase):
         )
 
 
+class FlushPrefixTests(TextCase):
+    """flush_prefix, which memcached has not."""
+
+    def test_it_takes_what_begins_with_the_prefix_and_nothing_else(self) -> None:
+        self.check(
+            *(stored(key, b"v") for key in (b"a", b"a:", b"a:b", b"b", b"ba:")),
+            (b"flush_prefix a:\r\n", OK),
+            stored(b"a:new", b"v"),
+            (b"get a: a:b\r\n", END),
+            *(hit(key, b"v") for key in (b"a", b"b", b"ba:", b"a:new")),
+            (b"flush_prefix b noreply\r\nget b ba:\r\n", END),
+            hit(b"a", b"v"),
+            (b"flush_prefix %b\r\n" % LONGEST, OK),
+        )
+
+    def test_what_is_no_prefix(self) -> None:
+        self.check(
+            stored(b"a", b"v"),
+            *lines(
+                BAD_FORMAT,
+                b"flush_prefix",
+                b"flush_prefix %b" % TOO_LONG,
+                b"flush_prefix a 10",
+                b"flush_prefix a b noreply x",
+            ),
+            (b"flush_prefix noreply\r\nflush_prefix a 10 noreply\r\n", b""),
+            hit(b"a", b"v"),
+        )
+
+    def test_too_many_at_once(self) -> None:
+        lengths = range(1, 18)
+        several = b"".join(b"flush_prefix %b\r\n" % (b"p" * length) for length in lengths)
+        refused = b"SERVER_ERROR too many prefixes are being flushed\r\n"
+        self.check((several, OK * 16 + refused), 3600, (b"flush_prefix p\r\n", OK), bytewise=False)
+
+    def test_it_may_be_refused(self) -> None:
+        self.check(
+            stored(b"k", b"v"),
+            (b"flush_prefix k\r\n", b"CLIENT_ERROR flush_prefix not allowed\r\n"),
+            (b"flush_prefix k noreply\r\n", b""),
+            hit(b"k", b"v"),
+            settings=TextSettings(flush_enabled=False),
+        )
+
+
 class ArithmeticTests(TextCase):
     """Fact 14: incr and decr."""
 
@@ -826,6 +938,9 @@ class StatsTests(TextCase):
             (b"delete k\r\n", "delete_hits"),
             (b"flush_all\r\n", "cmd_flush"),
             (b"flush_all bogus\r\n", "cmd_flush"),
+            (b"flush_prefix k\r\n", "cmd_flush"),
+            (b"flush_prefix k noreply\r\n", "cmd_flush"),
+            (b"flush_prefix\r\n", "cmd_flush"),
             (b"set y 0 0 1\r\nno\r\n", "cmd_set"),
             (b"get x %b\r\n" % TOO_LONG, "cmd_get get_misses"),
             (b"get x x x\r\n", "cmd_get get_misses"),

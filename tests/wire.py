@@ -11,10 +11,12 @@ from twisted.internet.testing import StringTransport
 
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend
+from mctwist.protocols import replies
 from mctwist.protocols.text import TextProtocol, TextSettings
 from mctwist.stats import Stats
 from mctwist.storage import StorageService
 from mctwist.testing import ManualPool, ManualReactor
+from mctwist.watch import Watchers
 
 
 class TextServer:
@@ -43,12 +45,16 @@ class TextServer:
         self.storage = StorageService(self.backend, self.reactor, inline_reads, **pools)
         self.stats = Stats(self.reactor.seconds)
         self.settings = settings or TextSettings()
+        self.watchers = Watchers(
+            self.stats, self.reactor.seconds, replies.REFUSALS, self.storage.on_eviction
+        )
         self.lost: list[TextProtocol] = []
         self.storage.startService()
 
-    def connect(self, transport: Optional[StringTransport] = None) -> "Client":
+    def connect(self, transport: Optional[Any] = None) -> "Client":
         protocol = TextProtocol(
-            self.storage, self.stats, self.settings, self.reactor, self.lost.append
+            *(self.storage, self.stats, self.settings, self.watchers, self.reactor),
+            self.lost.append,
         )
         return Client(self, protocol, transport or StringTransport())
 

@@ -6,6 +6,7 @@ wrong with a line is raised as a `ClientError`; whether the client hears of it (
 the caller, who knows from which word on memcached has understood that much.
 """
 
+from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any, Callable, NamedTuple
 
@@ -22,6 +23,9 @@ from mctwist.protocols.grammar import (
     signed32,
     unsigned,
 )
+
+# Bytes of a very long line that are taken apart at once.
+_PIECE = 16 * 1024
 
 #: Milliseconds since the epoch.
 Now = Callable[[], int]
@@ -89,6 +93,38 @@ def get_and_touch(words: list[bytes], now: Now, render: Render, last: Render) ->
     return _each(words[2:], operations.fetch_and_touch, arguments, render, last)
 
 
+def long_get(line: bytes, start: int, render: Render, last: Render) -> Iterator[Step]:
+    """
+    As `get`, of a line that is very long: each step is made when it is asked for.
+
+    As a step a key of two bytes takes a hundred more, and half a million of them fit into a line.
+
+    :param start: where in `line` the keys begin.
+    """
+    longest = max((max(map(len, words)) for words in _in_pieces(line, start)), default=0)
+    if not 0 < longest <= KEY_LENGTH:
+        raise BAD_FORMAT
+    return _each_in_turn(line, start, render, last)
+
+
+def _each_in_turn(line: bytes, start: int, render: Render, last: Render) -> Iterator[Step]:
+    before = b""
+    for words in _in_pieces(line, start):
+        for key in words:
+            if key and before:
+                yield operations.fetch, before, (), render
+            before = key or before
+    yield operations.fetch, before, (), last
+
+
+def _in_pieces(line: bytes, start: int) -> Iterator[list[bytes]]:
+    """The words of `line`, and empty ones where spaces abound, some thousands at a time."""
+    while 0 <= start < len(line):
+        end = line.find(b" ", start + _PIECE)
+        yield (line[start:] if end < 0 else line[start:end]).split(b" ")
+        start = end
+
+
 def _each(
     keys: list[bytes],
     operation: Operation,
@@ -151,6 +187,13 @@ def flush_all(words: list[bytes], quiet: bool, now: Now) -> Step:
     return operations.flush, b"", (deadline,), replies.flushed
 
 
+def flush_prefix(words: list[bytes], quiet: bool) -> Step:
+    """`flush_prefix PREFIX`, of arcus-memcached; a delay, which it also takes, is refused."""
+    if len(words) != (3 if quiet else 2):
+        raise BAD_FORMAT
+    return operations.flush_prefix, b"", (_key(words),), replies.flushed_prefix
+
+
 def length_of(words: list[bytes]) -> int:
     """
     The length of the value that a storage command announces, in bytes.
@@ -190,16 +233,17 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
         operation, arguments = operations.compare_and_swap, (flags, expiry, cas)
         render = replies.swapped
     if size_in_memcached(key, length, flags) > limit:
-        raise TooLarge(_refusal(operation, key, quiet))
+        raise TooLarge(_refusal(verb, key, quiet))
     return Upload(operation, key, arguments, replies.SILENT[render] if quiet else render)
 
 
-def _refusal(operation: Operation, key: bytes, quiet: bool) -> Step:
+def _refusal(verb: bytes, key: bytes, quiet: bool) -> Step:
     # Of a set the old value goes too, lest it be taken for the new (proto_parser.c:804-811).
     render = replies.SILENT[replies.refused] if quiet else replies.refused
-    if operation is operations.store:
+    if verb == b"set":
         return operations.delete, key, (), render
-    return operations.constant, key, (b"",), render
+    # Who watches is told the verb.
+    return operations.constant, key, (verb,), render
 
 
 def _key(words: list[bytes]) -> bytes:

@@ -6,12 +6,14 @@ to is counted where it is known. `silent` makes the `noreply` form of one, which
 nothing.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
 from mctwist.interfaces import Render, Step, StoreFull
 from mctwist.item import Item
 from mctwist.operations import (
     DELETED,
+    DONE,
     EXISTS,
     NOT_FOUND,
     NOT_NUMERIC,
@@ -25,8 +27,10 @@ from mctwist.stats import Prefixes, Stats
 END = b"END\r\n"
 ERROR = b"ERROR\r\n"
 OK = b"OK\r\n"
+BUSY = b"BUSY currently processing crawler request\r\n"
 TOO_LARGE = b"SERVER_ERROR object too large for cache\r\n"
 OUT_OF_MEMORY = b"SERVER_ERROR out of memory storing object\r\n"
+TOO_MANY_PREFIXES = b"SERVER_ERROR too many prefixes are being flushed\r\n"
 INTERNAL_ERROR = b"SERVER_ERROR internal error\r\n"
 NON_NUMERIC = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
 
@@ -172,8 +176,14 @@ def flushed(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     return OK
 
 
+def flushed_prefix(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
+    """flush_prefix."""
+    stats.flush_commands += 1
+    return OK if outcome[0] is DONE else TOO_MANY_PREFIXES
+
+
 def not_flushed(stats: Stats, key: bytes, answer: bytes) -> bytes:
-    """A flush_all that is not right, or not allowed; it counts all the same."""
+    """A flush that is not right, or not allowed; it counts all the same."""
     stats.flush_commands += 1
     return answer
 
@@ -242,6 +252,7 @@ SILENT: dict[Render, Render] = {
         touched_value_and_cas,
         spoiled,
         flushed,
+        flushed_prefix,
         not_flushed,
         line,
     )
@@ -276,17 +287,18 @@ for _render in (stored, swapped, refused, spoiled):
 DETAILED.update(_detailed(deleted, lambda counts, key, outcome: counts.count_delete(key)))
 
 
-def detailed(steps: list[Step]) -> list[Step]:
+def detailed(steps: Iterable[Step]) -> Iterator[Step]:
     """`steps`, counted for `stats detail` when they are answered."""
-    return [
-        (operation, key, arguments, DETAILED.get(render, render))
-        for operation, key, arguments, render in steps
-    ]
+    for operation, key, arguments, render in steps:
+        yield operation, key, arguments, DETAILED.get(render, render)
 
 
 def _and_detailed(renders: "set[Render]") -> "frozenset[Render]":
     return frozenset(renders | {DETAILED[render] for render in renders & DETAILED.keys()})
 
+
+#: Answers to a value that is too large.
+REFUSALS = _and_detailed({refused, SILENT[refused]})
 
 #: Answers behind which another of the same command follows.
 UNFINISHED = _and_detailed({value, value_and_cas, touched_value, touched_value_and_cas})

@@ -264,13 +264,13 @@ def conns(stats: Stats, asking: Any) -> Fields:
     """
     now = stats.seconds()
     rows: list[tuple[int, list[tuple[str, object]]]] = []
-    for connection in stats.connections():
+    for connection, heard in stats.connections():
         transport = connection.transport
         row: list[tuple[str, object]] = [
             ("addr", _address(transport.getPeer())),
             ("listen_addr", _address(transport.getHost())),
             ("state", "conn_parse_cmd" if connection is asking else connection.state),
-            ("secs_since_last_cmd", int(now - connection.last_command)),
+            ("secs_since_last_cmd", int(now - heard)),
         ]
         rows.append((transport.fileno(), row))
     for port in stats.listeners():

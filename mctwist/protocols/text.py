@@ -13,9 +13,12 @@ before it is not part of the line (proto_parser.c:174-184).
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable, Optional
 
 from attrs import field, frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -24,16 +27,23 @@ from zope.interface import implementer
 from mctwist import operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
 from mctwist.item import KEY_LENGTH
-from mctwist.protocols import classic, replies, statistics, tuning
+from mctwist.protocols import classic, listing, replies, statistics, tuning
 from mctwist.protocols.classic import TooLarge, Upload
-from mctwist.protocols.grammar import BAD_FORMAT, ClientError
+from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError
+from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler, Listing
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, VERSION, Stats
+from mctwist.watch import Peer, Watcher, Watchers, kinds_of
 
 #: A line with no end in sight is cut off here (proto_text.c:363-391) ...
 MOST_LINE = 2048
 #: ... but for a get of many keys, which memcached lets grow for ever.
 MOST_GET_LINE = 1 << 20
+#: A get longer than this is not taken apart at once.
+LONG_GET = 1 << 16
+
+# What arrives in smaller pieces is put together as it comes: a piece costs 40 bytes of its own.
+_SMALL = 4096
 
 _CR = 13
 # memcached looks past so many spaces, and no more (proto_text.c:372-378).
@@ -47,23 +57,27 @@ class TextSettings:
     What of the server's options the text protocol goes by.
 
     :ivar max_item_size: bytes, as memcached counts an item.
-    :ivar flush_enabled: flush_all is allowed.
+    :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
     :ivar set_verbosity: called with 0, 1 or 2.
-    :ivar set_limit: called with the bytes that the store may hold from now on.
+    :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
+        that can be.
     :ivar told: what else the server was told, by the name that `stats settings` has for it.
     :ivar tuned: the same, set by clients while it runs; see `tuning`.
+    :ivar crawler: whose turn it is to dump.
     """
 
     max_item_size: int = 1 << 20
     flush_enabled: bool = True
+    watch_enabled: bool = True
     shutdown: Optional[Callable[[], None]] = None
     dump_enabled: bool = True
     set_verbosity: Callable[[int], None] = lambda level: None
-    set_limit: Callable[[int], None] = lambda size: None
+    set_limit: Callable[[int], bool] = lambda size: True
     told: Mapping[str, object] = {}
     tuned: dict[str, object] = field(factory=dict)
+    crawler: Crawler = field(factory=Crawler)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -73,7 +87,6 @@ class TextProtocol(LineReceiver):
 
     :param reactor: IReactorTime.
     :param lost: called with the connection when it is gone.
-    :ivar last_command: seconds since the epoch.
     """
 
     delimiter = b"\n"
@@ -84,6 +97,7 @@ class TextProtocol(LineReceiver):
         storage: IStorage,
         stats: Stats,
         settings: TextSettings,
+        watchers: Watchers,
         reactor: Any,
         lost: Callable[[Any], None],
     ) -> None:
@@ -91,28 +105,37 @@ class TextProtocol(LineReceiver):
         self._storage = storage
         self._stats = stats
         self._settings = settings
+        self._watchers = watchers
         self._reactor = reactor
-        self.last_command: float = reactor.seconds()
         self._pipeline: Optional[Pipeline] = None
         self._steps: list[Step] = []
         self._reads_only = True
         self._received = 0
-        self._partial: list[bytes] = []  # a line whose end has not come
+        self._partial: list[Any] = []  # a line whose end has not come
         self._partial_size = 0
-        self._chunks: list[bytes] = []  # a value that has not come whole
+        self._chunks: list[Any] = []  # a value that has not come whole
         self._missing = 0  # bytes of it, or of what is let go
         self._upload: Optional[Upload] = None  # what it is for; None: it is let go
         self._closed = False
+        self._heard = False  # since that was last asked for
+        self._watcher: Optional[Watcher] = None
+        self._reason: Optional[str] = None  # for which it was closed, in memcached's words
 
     # What Twisted calls
 
     def connectionMade(self) -> None:
         self._pipeline = Pipeline(
-            self.transport, self._storage, self._stats, self._spell, self._reactor
+            self.transport, self._storage, self._stats, self._spell, self._watchers, self._reactor
         )
+        if self._watchers.active:
+            self._watchers.arrived(self._peer())
 
     def connectionLost(self, reason: Optional[Failure] = None) -> None:
         self._closed = True
+        self._watch_no_more()
+        if self._watchers.active and self._pipeline is not None:
+            done = reason is not None and reason.check(ConnectionDone)
+            self._watchers.left(self._peer(), self._reason or ("normal" if done else "error"))
         if self._pipeline is not None:
             self._pipeline.lost()
         # The pipeline and this refer to each other, and the collector seldom comes.
@@ -128,6 +151,7 @@ class TextProtocol(LineReceiver):
         """Nothing: the loss of the connection follows."""
 
     def dataReceived(self, data: bytes) -> None:
+        self._heard = True
         if self._closed:
             return
         self._received += len(data)
@@ -148,7 +172,7 @@ class TextProtocol(LineReceiver):
         if len(data) < missing:
             self._missing -= len(data)
             if upload is not None:
-                self._chunks.append(data)
+                _keep(self._chunks, data)
             return
         if upload is not None:
             self._chunks.append(data[:missing])
@@ -160,27 +184,53 @@ class TextProtocol(LineReceiver):
         self.line_mode = 1
         self._lines_received(data[missing:])
 
+    # What the listening side asks of a connection
+
     @property
     def state(self) -> str:
         """What the connection is at, in memcached's words (memcached.c, state_text)."""
+        if self._watcher is not None:
+            return "conn_watch"
         if self._closed or self._pipeline is None:
             return "conn_closing"
         if not self.line_mode:
             return "conn_swallow" if self._upload is None else "conn_nread"
         return self._pipeline.state
 
-    def finish(self) -> None:
-        """Take no more commands, answer those that were taken, and close."""
+    def finish(self, reason: str = "normal", lingering: bool = False) -> None:
+        """
+        Take no more commands, answer those that were taken, and close.
+
+        :param reason: `error`, `normal`, `idle_timeout` or `shutdown`, for those who watch.
+        :param lingering: as of `Pipeline.close`.
+        """
         self._submit()
         self._closed = True
+        self._reason = self._reason or reason
+        self._watch_no_more()
         if self._pipeline is not None:
-            self._pipeline.close()
+            self._pipeline.close(lingering)
+
+    def leave(self) -> None:
+        """Close what has been left open for the peer's goodbye."""
+        if self._pipeline is not None:
+            self._pipeline.leave()
+
+    def heard(self) -> bool:
+        """Whether anything has come from the peer since this was last asked."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    def owes(self) -> bool:
+        """Whether the peer waits for something: an answer, or events."""
+        pipeline = self._pipeline
+        return self._watcher is not None or (pipeline is not None and pipeline.owes())
 
     # Lines
 
     def _lines_received(self, data: bytes) -> None:
         if self._partial:
-            self._partial.append(data)
+            _keep(self._partial, data)
             self._partial_size += len(data)
             if b"\n" not in data:
                 self._check_partial()
@@ -208,8 +258,10 @@ class TextProtocol(LineReceiver):
                 # Raw mode has the rest, or the connection is being closed.
                 self._submit()
                 return
+            # What runs by itself has had those before it run.
+            steps = self._steps
         if start < size:
-            self._partial = [data[start:]]
+            _keep(self._partial, data[start:])
             self._partial_size = size - start
             self._check_partial()
         self._submit()
@@ -223,18 +275,20 @@ class TextProtocol(LineReceiver):
         if self._partial_size <= MOST_GET_LINE and _LONG_GET(self._partial[0]):
             return
         self._partial = []
-        self.finish()
+        self.finish("error")
 
-    def _submit(self) -> None:
-        self._stats.bytes_read += self._received
-        self.last_command = self._reactor.seconds()
+    def _submit(self) -> int:
+        """Run what has been parsed; return the bytes of input that no step of it stands for."""
+        received, self._received = self._received, 0
+        self._stats.bytes_read += received
         if self._steps and self._pipeline is not None:
             steps, self._steps = self._steps, []
             if self._stats.prefixes.watched:
-                steps = replies.detailed(steps)
+                steps = list(replies.detailed(steps))
             reads_only, self._reads_only = self._reads_only, True
-            self._pipeline.run(steps, reads_only, self._received)
-        self._received = 0
+            self._pipeline.run(steps, reads_only, received)
+            return 0
+        return received
 
     # Commands
 
@@ -246,6 +300,14 @@ class TextProtocol(LineReceiver):
         :param data: where a value would begin, at `start`.
         :return: where the next line begins in `data`; -1: nowhere.
         """
+        if len(line) > LONG_GET:
+            verb, _, _ = line.partition(b" ")
+            if verb in _GETS:
+                self._long_get(line, verb)
+                return start
+            if not verb:
+                self._say(replies.ERROR)
+                return start
         words = line.split(b" ")
         verb = words[0]
         if b"" in words:
@@ -294,7 +356,7 @@ class TextProtocol(LineReceiver):
             self._missing = end + 2 - len(data)
             self._upload = upload
             if upload is not None and start < len(data):
-                self._chunks = [data[start:]]
+                _keep(self._chunks, data[start:])
             self.setRawMode()
             return -1
         # The value is here whole: no need to go through raw mode.
@@ -325,6 +387,20 @@ class TextProtocol(LineReceiver):
     def _get(self, words: list[bytes], render: Render, last: Render) -> None:
         self._steps += classic.get(words, render, last)
 
+    def _long_get(self, line: bytes, verb: bytes) -> None:
+        """A get of so many keys that they are taken from the line only when their turn comes."""
+        try:
+            steps = classic.long_get(line, len(verb), *_GETS[verb])
+            if self._stats.prefixes.watched:
+                steps = replies.detailed(steps)
+        except ClientError as error:
+            error.__traceback__ = None
+            self._say(error.wire)
+            return
+        self._submit()
+        if self._pipeline is not None:
+            self._pipeline.run(steps, True, len(line))
+
     def _get_and_touch(self, words: list[bytes], render: Render, last: Render) -> None:
         self._steps += classic.get_and_touch(words, self._storage.now, render, last)
         self._reads_only = False
@@ -345,9 +421,11 @@ class TextProtocol(LineReceiver):
             self._report(render)
 
     def _report(self, render: Render) -> None:
-        self._steps.append((operations.counts, b"", (), render))
+        # By itself: a thousand in one instalment would be a hundred megabytes, with a thousand
+        # connections to report on.
+        size = self._submit()
         if self._pipeline is not None:
-            self._pipeline.reports = True
+            self._pipeline.run_alone((operations.counts, b"", (), render), size)
 
     def _reset_stats(self, words: list[bytes]) -> None:
         self._steps.append((operations.constant, b"", (b"RESET\r\n",), statistics.reset))
@@ -364,6 +442,18 @@ class TextProtocol(LineReceiver):
             **_BOUNDS,
         }
         self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
+
+    def _show_items(self, words: list[bytes]) -> None:
+        self._list(
+            listing.cachedump(
+                words, self._settings.dump_enabled, self._storage.walk, self._stats.seconds
+            )
+        )
+
+    def _list(self, answer: Listing) -> None:
+        size = self._submit()
+        if self._pipeline is not None:
+            self._pipeline.run_pieces(answer, size)
 
     def _show_connections(self, words: list[bytes]) -> None:
         self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
@@ -388,11 +478,38 @@ class TextProtocol(LineReceiver):
     def _quit(self, words: list[bytes]) -> None:
         self.finish()
 
-    def _flush_all(self, words: list[bytes], quiet: bool) -> None:
+    def _watch(self, words: list[bytes]) -> None:
+        if not self._settings.watch_enabled:
+            raise ClientError(b"watch commands not allowed")
+        kinds = kinds_of(words[1:])
+        if self._steps:
+            self._say(b"ERROR cannot pipeline other commands before watch\r\n")
+        elif kinds is None:
+            self._say(replies.ERROR)
+        elif self._watchers.full:
+            self._say(b"WATCHER_TOO_MANY log watcher limit reached\r\n")
+        elif self._pipeline is not None:
+            # Nothing that it sends from here on is a command.
+            self._closed = True
+            watcher = self._watcher = Watcher(kinds, self._pipeline.announce)
+
+            def begin(stats: Any, key: bytes, answer: bytes) -> bytes:
+                # Its turn has come: what is answered before it is not told to it.
+                if self._watcher is watcher:
+                    self._watchers.add(watcher)
+                return answer
+
+            self._steps.append((operations.constant, b"", (replies.OK,), begin))
+
+    def _flush(self, words: list[bytes], quiet: bool) -> None:
         try:
             if not self._settings.flush_enabled:
-                raise _NO_FLUSH
-            self._write(classic.flush_all(words, quiet, self._storage.now), quiet)
+                raise ClientError(b"%b not allowed" % words[0])
+            if words[0] == b"flush_all":
+                step = classic.flush_all(words, quiet, self._storage.now)
+            else:
+                step = classic.flush_prefix(words, quiet)
+            self._write(step, quiet)
         except ClientError as error:
             error.__traceback__ = None
             render = replies.SILENT[replies.not_flushed] if quiet else replies.not_flushed
@@ -401,12 +518,29 @@ class TextProtocol(LineReceiver):
     def _tune(self, words: list[bytes], quiet: bool) -> None:
         self._say(tuning.VERBS[words[0]](self._settings, words), quiet)
 
+    def _crawl(self, words: list[bytes], quiet: bool) -> None:
+        dump = listing.dump_of(words)
+        if dump is None:
+            self._tune(words, quiet)
+            return
+        settings = self._settings
+        tuning.check_crawler(settings)
+        if not settings.dump_enabled:
+            raise dump.refusal
+        if self._steps:
+            raise PlainError(b"cannot pipeline other commands before " + dump.name)
+        walk = None
+        if tuning.means_all(words[2]):
+            walk = partial(self._storage.walk, *words[3:])
+        seconds, crawler = self._stats.seconds, settings.crawler
+        self._list(Listing(walk, dump.spell, seconds, replies.OK, dump.last, crawler))
+
     def _shutdown(self, words: list[bytes], quiet: bool) -> None:
         shutdown = self._settings.shutdown
         if shutdown is None:
             self._say(b"SERVER_ERROR: shutdown not enabled\r\n", quiet)
         elif len(words) == 1 or words[1:] == [b"graceful"]:
-            self.finish()
+            self.finish("shutdown")
             shutdown()
         else:
             raise ClientError(b"invalid shutdown mode")
@@ -414,9 +548,24 @@ class TextProtocol(LineReceiver):
     def _unknown(self, words: list[bytes], quiet: bool) -> None:
         if len(words) > 1 and words[-1].startswith(b"HTTP/"):
             # A browser, or somebody who makes one send this: nothing of it is run.
-            self.finish()
+            self.finish("error")
         else:
             self._say(replies.ERROR, quiet)
+
+    def _watch_no_more(self) -> None:
+        if self._watcher is not None:
+            self._watchers.remove(self._watcher)
+            self._watcher = None
+
+    def _peer(self) -> Peer:
+        """The peer, as events name it."""
+        assert self._pipeline is not None
+        assert self.transport is not None
+        address = self.transport.getPeer()
+        number = self._pipeline.number
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            return Peer(address.host, address.port, "tcp", number)
+        return Peer("unix", 0, "local", number)
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         if step[3] in replies.UNFINISHED:
@@ -426,7 +575,6 @@ class TextProtocol(LineReceiver):
 
 
 _BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
-_NO_FLUSH = ClientError(b"flush_all not allowed")
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
 _GENERAL = statistics.rendered(statistics.general)
@@ -440,15 +588,19 @@ _BOUNDS: dict[str, object] = {
     "instalment_steps": MOST_STEPS,
     "instalment_bytes": MOST_BYTES,
     "close_timeout": int(CLOSE_TIMEOUT),
+    "most_cachedump": MOST_CACHEDUMP,
     "most_prefixes": MOST_PREFIXES,
     "most_prefix_bytes": MOST_PREFIX_BYTES,
 }
 
+_GETS = {
+    b"get": (replies.value, replies.last_value),
+    b"gets": (replies.value_and_cas, replies.last_value_and_cas),
+}
+
 _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
-    b"get": lambda self, words: self._get(words, replies.value, replies.last_value),
-    b"gets": lambda self, words: self._get(
-        words, replies.value_and_cas, replies.last_value_and_cas
-    ),
+    b"get": lambda self, words: self._get(words, *_GETS[b"get"]),
+    b"gets": lambda self, words: self._get(words, *_GETS[b"gets"]),
     b"gat": lambda self, words: self._get_and_touch(
         words, replies.touched_value, replies.last_touched_value
     ),
@@ -458,12 +610,15 @@ _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"stats": TextProtocol._show_stats,
     b"version": TextProtocol._show_version,
     b"quit": TextProtocol._quit,
+    b"watch": TextProtocol._watch,
 }
 
 _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
-    b"flush_all": TextProtocol._flush_all,
+    b"flush_all": TextProtocol._flush,
+    b"flush_prefix": TextProtocol._flush,
     b"shutdown": TextProtocol._shutdown,
     **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
+    b"lru_crawler": TextProtocol._crawl,
 }
 
 #: What may stand behind `stats`, in the order in which memcached looks.
@@ -471,6 +626,17 @@ _STATS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"reset": TextProtocol._reset_stats,
     b"detail": TextProtocol._detail_stats,
     b"settings": TextProtocol._show_settings,
+    b"cachedump": TextProtocol._show_items,
     b"conns": TextProtocol._show_connections,
     b"extstore": lambda self, words: self._report(statistics.rendered(statistics.extstore)),
 }
+
+
+def _keep(pieces: list[Any], piece: bytes) -> None:
+    """Add `piece` to what has not come whole."""
+    if len(piece) >= _SMALL:
+        pieces.append(piece)
+    elif pieces and type(pieces[-1]) is bytearray:
+        pieces[-1] += piece
+    else:
+        pieces.append(bytearray(piece))
