@@ -104,9 +104,15 @@ class Tables:
         record_of = txn.get
         order = self._order
 
+        # What is swept or evicted one after the other stands in one block.
+        last, block = -1, _places_in(b"")
+
         def stamp_of(place: int) -> int:
+            nonlocal last, block
             number, index = divmod(place, _PLACES)
-            visit, _ = _places_in(txn.get(_BLOCK.pack(number), b"", db=order)).get(index, (0, b""))
+            if number != last:
+                last, block = number, _places_in(txn.get(_BLOCK.pack(number), b"", db=order))
+            visit, _ = block.get(index, (0, b""))
             # That it was fetched is kept, not how late: any sequence number will do.
             return stamp((visit & _EVEN) * 1000, ALL if visit & 1 else 0)
 
