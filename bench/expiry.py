@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 
+from bench.results import EXPIRY, keep
 from bench.servers import running
 
 ITEMS = 1_000_000
@@ -122,7 +123,9 @@ def report(count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=ITEMS)
-    print(report(parser.parse_args().items))
+    text = report(parser.parse_args().items)
+    print(text)
+    keep(EXPIRY, f"`python -m bench.expiry`\n\n{text}")
 
 
 if __name__ == "__main__":
