@@ -19,7 +19,7 @@ from threading import Thread
 
 from attrs import frozen
 
-from bench.results import BOUNDS, keep
+from bench.results import COSTS, keep
 from bench.servers import Server, running
 
 MEGABYTE = 1 << 20
@@ -221,7 +221,7 @@ def main() -> None:
         if cost > bound.most:
             print(f"{bound.name}: {cost:.1f} MB is too much", file=sys.stderr)
     text = "\n".join(lines)
-    keep(BOUNDS, f"`python -m bench.bounds`\n\n{text}")
+    keep(COSTS, f"`python -m bench.bounds`\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results.md"
 
 #: The headings of the parts that have a command of their own.
-HITS, EXPIRY, BOUNDS = "Hit ratios", "A million items expire", "What a client can cost"
+HITS, EXPIRY, COSTS = "Hit ratios", "A million items expire", "What a client can cost"
 
 
 def keep(heading: str, text: str) -> None:
@@ -26,6 +26,6 @@ def keep_main(report: str) -> None:
     others = [
         section
         for section in old.split("\n## ")[1:]
-        if section.partition("\n")[0] in (HITS, EXPIRY, BOUNDS)
+        if section.partition("\n")[0] in (HITS, EXPIRY, COSTS)
     ]
     RESULTS.write_text("\n## ".join([report.rstrip() + "\n", *others]).rstrip() + "\n")
