@@ -1037,7 +1037,7 @@ def administration() -> Iterator[Script]:
     yield pipeline("verbosity back to 0", b"verbosity 2\r\nget a\r\nverbosity 0\r\n")
     for what in ("settings", "slabs", "slabs x", "sizes", "sizes x", "conns", "reset", "reset x",
                  "cachedump", "cachedump 1", "cachedump x 0", "cachedump 1 x", "cachedump 1 -1",
-                 "cachedump 64 0", "cachedump 63 0", "cachedump 0 0", "cachedump 1 0 0",
+                 "cachedump 64 0", "cachedump 63 0", "cachedump 0 0", "cachedump 2 0 0",
                  "cachedumps 1 0", "item", "slab", "resetx", "extstore", "reset noreply",
                  "noreply"):  # fmt: skip
         yield pipeline(f"stats {what}", f"stats {what}\r\n".encode())
