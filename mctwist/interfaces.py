@@ -122,6 +122,9 @@ class IBackend(Interface):
         "Whether there is more to sweep or to evict: have `perform` run, with nothing if need be."
     )
     damaged: int = Attribute("How many reads met a record that did not verify, since `open`.")
+    changed: int = Attribute(
+        "When the store was last changed: milliseconds since the epoch; 0: never."
+    )
     evicted: "Optional[Callable[[list[Entry]], None]]" = Attribute(
         "Called by `perform` with what it has evicted; None: nobody wants to know."
     )

@@ -129,14 +129,6 @@ def decode(key: bytes, record: bytes) -> Item:
     raise DamagedRecord("the checksum or the version of a record does not verify")
 
 
-def indexed(record: bytes) -> "tuple[int, int]":
-    """The expiry and the place in a record; nothing is verified."""
-    if record[0] == _FEW:
-        return 0, _unpack_few(record)[4]
-    fields = _unpack_all(record)
-    return fields[4], fields[7]
-
-
 def without_value(item: Item) -> Item:
     """`item`, with its value left out."""
     return item._replace(value=b"")

@@ -35,7 +35,6 @@ _STORE_COUNTERS = (
     "crawler_reclaimed",
     "crawler_items_checked",
     "lru_crawler_starts",
-    "outofmemory",
     "get_expired",
     "get_flushed",
 )

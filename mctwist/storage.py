@@ -45,6 +45,10 @@ TICK = 1.0
 #: ... and from one piece of a sweep to the next: a sweep takes a third of a thread at most.
 SWEEP_PAUSE = 0.003
 
+#: How far ahead of the clock the last change of the store may have been, in milliseconds, for time
+#: to go on from there: a day. Beyond that it was the last run's clock that was wrong.
+BELIEVED_AHEAD = 86_400_000
+
 #: Read threads, for backends whose reads block. They wait for the disk, not for the processor.
 READERS = 4
 
@@ -107,6 +111,7 @@ class StorageService(Service):
         self._tick: Optional[Any] = None
         self._inline = False
         self._now = 0
+        self._ahead = 0  # milliseconds that the store is ahead of the clock
         self._damaged = 0
         self._reported: Optional[Exception] = None
         self._logged: dict[str, float] = {}
@@ -122,6 +127,9 @@ class StorageService(Service):
         """
         self._backend.open()
         self._damaged = 0
+        # Who sets the clock back between two runs does not bring back what has expired.
+        ahead = self._backend.changed - int(self._seconds() * 1000)
+        self._ahead = ahead if 0 < ahead < BELIEVED_AHEAD else 0
         self._choose()
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -267,7 +275,7 @@ class StorageService(Service):
 
     def _maintain(self) -> None:
         """Have the backend do what is due, beside the batches; after a failure, not at once."""
-        if self._maintaining or not self._backend.due:
+        if self._maintaining or not (self.running and self._backend.due):
             return
         if self._reactor.seconds() - self._maintained < _MAINTENANCE_PAUSE:
             return
@@ -287,7 +295,9 @@ class StorageService(Service):
 
     def _have_maintained(self, _: None) -> None:
         self._maintaining = False
-        self._maintain()
+        if not self._backend.pending:
+            self._maintain()
+        # Else the next batch has it done, a pause after this.
         self._settle()
 
     def _submit_reads(self, steps: Steps, answer: "Deferred[Results]") -> None:
@@ -310,7 +320,7 @@ class StorageService(Service):
         return deferToThreadPool(self._reactor, pool, f, *args)
 
     def now(self) -> int:
-        self._now = max(self._now, int(self._seconds() * 1000))
+        self._now = max(self._now, int(self._seconds() * 1000) + self._ahead)
         return self._now
 
     def _choose(self) -> None:

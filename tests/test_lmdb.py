@@ -22,7 +22,7 @@ from mctwist.backends.lmdb import LMDBBackend
 from mctwist.backends.state import State
 from mctwist.backends.tables import Tables
 from mctwist.interfaces import Results, StartError, Step, StorageError, StoreFull
-from mctwist.testing import NOW, counts, delete, flush, get, put, step
+from mctwist.testing import NOW, SECOND, counts, delete, flush, get, put, step
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -492,3 +492,62 @@ os_fdatasync, os_pwrite = os.fdatasync, os.pwrite
 def refuse(*args: object, **kw: object) -> None:
     """A system call that fails."""
     raise OSError(5, "Input/output error")
+
+
+class ReviewedTests(LMDBCase):
+    """Faults that have been found, each as its finder saw it."""
+
+    def test_a_fault_while_pages_are_written_anew_ends_that(self) -> None:
+        backend = self.opened()
+        backend._packing.due = 1 << 20
+        tables_of(backend)._env.close()
+        backend.maintain()
+        self.assertEqual(backend._packing.due, 0)
+        backend._tables = None
+
+    def test_a_damaged_record_that_is_written_again_holds_nothing_up(self) -> None:
+        backend = self.opened(checkpoint=0)
+        self.do(backend, put(b"key"), put(b"other"))
+        tables = tables_of(backend)
+        for damage in (b"\x07", b"\x01", b""):
+            with tables._env.begin(tables._items, write=True) as txn:
+                txn.put(b"key", damage + (txn.get(b"key") or b"")[1:] if damage else b"")
+            backend._drop_view()
+            self.assertIsNone(self.value(backend, b"key"))
+            self.do(backend, put(b"key", b"again"))
+            backend.close()
+            backend = self.opened(checkpoint=0)
+            tables = tables_of(backend)
+            self.assertEqual(self.value(backend, b"key"), b"again")
+            self.assertEqual(self.value(backend, b"other"), b"value")
+
+    def test_a_flush_survives_the_room_that_is_made_for_what_follows(self) -> None:
+        backend = self.opened()
+        self.do(backend, put(b"key"))
+        backend._turn()
+        backend.maintain()
+        self.do(backend, flush())
+        self.assertTrue(backend._make_room())
+        copy = self.directory / "killed"
+        shutil.copytree(self.path, copy)
+        self.assertIsNone(self.value(self.opened(path=copy), b"key"))
+
+    def test_a_smaller_limit_does_not_empty_the_store(self) -> None:
+        backend = self.opened(sync="never", limit=8 * MIB)
+        for start in range(0, 60_000, 500):
+            keys = range(start, start + 500)
+            self.do(backend, *(put(b"%d" % key, b"v" * 100) for key in keys))
+        backend.resize(4 * MIB)
+        for turn in range(3000):
+            backend.perform([], NOW + turn * SECOND)
+            if backend.due:
+                backend.maintain()
+        self.assertTrue(1.5 * MIB < backend.figures()["mem_requested"] <= 4 * MIB)
+
+    def test_a_store_without_eviction_takes_sets_behind_a_flush(self) -> None:
+        backend = self.opened(limit=4 * MIB, evicts=False)
+        for number in range(50):
+            (result,) = self.do(backend, put(b"%d" % number, b"v" * 100_000))
+        self.assertIsInstance(result, StoreFull)
+        (_, (status, _)) = self.do(backend, flush(), put(b"new", b"v" * 100_000))
+        self.assertIs(status, operations.STORED)

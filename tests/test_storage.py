@@ -63,6 +63,7 @@ class ScriptedBackend:
         self.due = False
         self.due_again = False
         self.damaged = 0
+        self.changed = 0
         self.pending = False
         self.evicted: Optional[Callable[[list[Entry]], None]] = None
         self.size: Optional[int] = None
@@ -613,6 +614,21 @@ class StartAndStopTests(StorageCase):
         self.stop(service)
         self.assertEqual(sys.getswitchinterval(), SWITCH_INTERVAL)
         self.assertEqual(gc.get_threshold(), GC_THRESHOLD)
+
+
+class ClockTests(StorageCase):
+    """Time, from one run to the next."""
+
+    def test_a_clock_set_back_between_two_runs_brings_nothing_back(self) -> None:
+        self.backend.changed = START * 1000 + 3_600_000
+        service = self.started()
+        self.assertEqual(service.now(), START * 1000 + 3_600_000)
+        self.reactor.advance(5)
+        self.assertEqual(service.now(), START * 1000 + 3_605_000)
+
+    def test_a_clock_that_was_days_ahead_is_not_believed(self) -> None:
+        self.backend.changed = START * 1000 + 3 * 86_400_000
+        self.assertEqual(self.started().now(), START * 1000)
 
 
 def _raise(transaction: object, key: bytes, fault: Exception) -> None:

@@ -151,6 +151,10 @@ class DirectoryBackend:
     def notice(self) -> Optional[str]:
         return self._folder.notice
 
+    @property
+    def changed(self) -> int:
+        return self._state.now
+
     def live(self) -> tuple[int, int]:
         return self._state.items, self._state.size
 
@@ -261,6 +265,7 @@ class DirectoryBackend:
 
     def _commit(self, transaction: Transaction) -> None:
         before = _encoded(self._state)
+        now = max(self._state.now, transaction.now)
         moves: list[str] = []
         removals: list[str] = []
         for key, item, _ in transaction.finish():
@@ -269,9 +274,10 @@ class DirectoryBackend:
                 self._write(self._incoming / moves[-1], encode_file(key, item))
             else:
                 removals.append(name_of(key))
-        state = _encoded(transaction.state)
-        if not moves and not removals and state == before:
+        if not moves and not removals and _encoded(transaction.state) == before:
             return
+        transaction.state.now = now
+        state = _encoded(transaction.state)
         if self._synced:
             self._folder.sync(self._incoming)
         body = json.dumps({"moves": moves, "removals": removals, "state": state.hex()}).encode()

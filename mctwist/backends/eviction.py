@@ -27,8 +27,10 @@ from mctwist.item import Entry, without_value
 #: The part of the items that is young.
 YOUNG = 0.1
 
-#: One batch evicts so many items beside one for each that it writes, ...
+#: One batch evicts so many items beside two for each that it writes, or so many bytes beside
+#: twice what it adds, ...
 MOST_VICTIMS = 500
+MOST_BYTES = 1 << 20
 #: ... and passes over so many for each of them.
 MOST_SPARED = 20
 
@@ -45,11 +47,12 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
     state = transaction.state
     victims: list[Entry] = []
     most = MOST_VICTIMS + 2 * transaction.written
+    least = max(allowed, state.stored - MOST_BYTES - 2 * transaction.growth)
     steps = most * MOST_SPARED
     young, old = in_order(state.gate), in_order(state.hand)
     try:
         rounds = 0
-        while state.stored > allowed and len(victims) < most and steps:
+        while state.stored > least and len(victims) < most and steps:
             steps -= 1
             found = None
             if state.place - state.gate > YOUNG * state.items:

@@ -74,6 +74,8 @@ MIN_JOURNAL = 1 << 20
 #: What LMDB may map, in limits: `resize` cannot go beyond half of it.
 MAP_RATIO = 8
 
+#: A batch removes so many bytes of values that are dead, or one more.
+REAPED_BYTES = 1 << 20
 #: The pieces of a walk: records, and bytes of them, read in one go.
 PIECE = 500
 PIECE_BYTES = 1 << 20
@@ -123,7 +125,7 @@ class LMDBBackend:
         self._evicts = evicts
         # A small store is not to be all journal.
         self._checkpoint = min(checkpoint, limit // 64)
-        self._most_journal = max(min(MOST_JOURNAL, limit // 8), MIN_JOURNAL)
+        self._most_journal = max(min(MOST_JOURNAL, limit // 32), MIN_JOURNAL)
         self._open = False
         self._tables: Optional[Tables] = None
         self._journal: Optional[Journal] = None
@@ -144,6 +146,7 @@ class LMDBBackend:
         self._stuck_size = 0  # ... and how large the store was
         self._panicked = False  # LMDB wants to be opened anew
         self._faulty = False  # the journal has failed, and must not be appended to
+        self._has_looked_for_room = False  # this batch has had a checkpoint written for it
         self._begin_sweep()
 
     def _begin_sweep(self) -> None:
@@ -195,7 +198,7 @@ class LMDBBackend:
         if PREFIXES in records:
             self._state.prefixes = Prefixes.decode(records[PREFIXES] or b"")
         self._layers = (Recent({}, set()), Frozen(records, None, self._state, old))
-        self.maintain()
+        self._write_frozen()
 
     def close(self) -> None:
         if not self._open:
@@ -227,6 +230,10 @@ class LMDBBackend:
     @property
     def notice(self) -> Optional[str]:
         return self._folder.notice
+
+    @property
+    def changed(self) -> int:
+        return self._state.now
 
     # Reading
 
@@ -337,13 +344,14 @@ class LMDBBackend:
     # Writing
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
-        if self._faulty:
-            self._mend()
         if self._panicked:
             self._reopen()
+        if self._faulty:
+            self._mend()
         if self._stuck is not None:
             self._merge()
         self._now = now
+        self._has_looked_for_room = False
         try:
             answers = self._attempt(lists, now)
         except StoreFull:
@@ -352,24 +360,26 @@ class LMDBBackend:
         return answers
 
     def _attempt(self, lists: Sequence[Steps], now: int) -> list[Results]:
+        if self._faulty:
+            raise StorageError("the journal has failed")
         before = self._state
         state = before.copy()
         read, stamp_of, end = self._begin()
         assert self._tables is not None
         reaped = self._dead.piece()
-        swept = self._dead.swept_prefixes(reaped)
         victims: list[Entry] = []
         try:
             limit = None if self._evicts else self._packing.limit
             transaction = Transaction(read, stamp_of, self._sieve, state, now, limit)
             answers = run(transaction, lists)
             if reaped:
-                self._reap(transaction, reaped)
+                reaped = self._reap(transaction, reaped)
             if self._evicts and state.stored > self._packing.allowed:
                 victims = evict(
                     transaction, self._sieve, self._packing.allowed, self._tables.in_order
                 )
                 self._exhausted = not victims
+            swept = self._dead.swept_prefixes(reaped)
             if swept:
                 state.prefixes = state.prefixes.after(swept)
         finally:
@@ -381,8 +391,9 @@ class LMDBBackend:
         ]
         if state.prefixes is not before.prefixes:
             entries.append((PREFIXES, state.prefixes.encode()))
-        record = state.encode()
-        if entries or record != before.encode():
+        if entries or state.encode() != before.encode():
+            state.now = max(state.now, now)
+            record = state.encode()
             if state.stored > before.stored:
                 self._check_room()
             self._append(record, entries, bool(lists))
@@ -402,12 +413,14 @@ class LMDBBackend:
         if self._evicts or self._taken <= self._packing.most_bytes:
             return
         # What has been deleted since the last checkpoint may have made room.
-        if self._journal.size:
-            self._turn()
-        try:
-            self.maintain()
-        except StorageError as fault:
-            raise StoreFull(str(fault)) from fault
+        if not self._has_looked_for_room:
+            self._has_looked_for_room = True
+            if self._journal.size:
+                self._turn()
+            try:
+                self._write_frozen()
+            except StorageError as fault:
+                raise StoreFull(str(fault)) from fault
         if self._taken > self._packing.most_bytes:
             raise StoreFull("the pages of the store are at their limit")
 
@@ -422,7 +435,7 @@ class LMDBBackend:
         assert self._journal is not None
         if self._journal.size > self._most_journal:
             try:
-                self.maintain()
+                self._write_frozen()
             except StorageError as fault:
                 raise StoreFull(f"the journal is full: {fault}") from fault
             self._turn()
@@ -446,7 +459,7 @@ class LMDBBackend:
             return False
         self._merge()
         try:
-            self.maintain()
+            self._write_frozen()
         except StorageError:
             return False
         assert self._journal is not None
@@ -493,11 +506,17 @@ class LMDBBackend:
             return True
         return self._evicts and self._state.stored > self._packing.allowed
 
-    def _reap(self, transaction: Transaction, keys: "list[bytes]") -> None:
-        for key in keys:
+    def _reap(self, transaction: Transaction, keys: "list[bytes]") -> "list[bytes]":
+        """Remove what is dead of `keys`. Returns those that it came to: large ones take long."""
+        size = 0
+        for done, key in enumerate(keys, 1):
             item = transaction.reap(key)
             if item is not None:
                 self._tally.count_swept(transaction.accessed(item)[1])
+                size += len(item.value)
+                if size > REAPED_BYTES:
+                    return keys[:done]
+        return keys
 
     def _tell(self, victims: "list[Entry]") -> None:
         second = self._now // 1000
@@ -524,7 +543,7 @@ class LMDBBackend:
             self._exhausted = False
 
     def _turn_at_leisure(self) -> None:
-        if self._layers[0].records:
+        if self._journal is not None and self._journal.size:
             self._turn()
         self._write_stamps = True
 
@@ -550,8 +569,9 @@ class LMDBBackend:
             if self._sync != "never":
                 journal.sync()
             self._begin_journal()
-        except OSError:
-            # No room for a new journal: this one goes on, up to its bound.
+        except OSError as fault:
+            # Without room for a new journal this one goes on, up to its bound.
+            self._faulty = not finds_no_room(fault)
             return
         journal.close()
         self._freeze([journal.path])
@@ -574,7 +594,7 @@ class LMDBBackend:
         """
         with self._maintenance:
             recent, frozen = self._layers
-            if recent.records:
+            if recent.records or (self._journal is not None and self._journal.size):
                 self._sync_journal()
                 records = {**frozen.records, **recent.records}
                 merged = Frozen(records, None, self._state, frozen.journals)
@@ -591,10 +611,20 @@ class LMDBBackend:
             if len(self._sieve.visits) >= MOST_VISITS:
                 self._sieve.fold()
             self._write_down(tables)
-            while self._packing.due:
-                with suppress(lmdb.Error):
+            while self._packing.due and self._open:
+                try:
                     self._packing.repack(tables)
+                except lmdb.Error:
+                    # Only pages stay half empty; a checkpoint will tell if there is a fault.
+                    self._packing.due = 0
                 self._drop_view()
+
+    def _write_frozen(self) -> None:
+        """A checkpoint of what is frozen, in this thread, and nothing else."""
+        with self._maintenance:
+            if self._tables is None:
+                raise StorageError("the store is closed")
+            self._write_down(self._tables)
 
     def _write_down(self, tables: Tables) -> None:
         """Bring into LMDB what is frozen, and when it is time the stamps."""
@@ -623,7 +653,7 @@ class LMDBBackend:
         if frozen is not NOTHING:
             self._layers = (self._layers[0], NOTHING)
             self._dead.checkpointed(frozen.state.sequence)
-            self._packing.checkpointed(tables, self._state.stored, self._checkpoint)
+            self._packing.checkpointed(tables, frozen.state.stored, self._checkpoint)
             self._tally.checkpoints += 1
             self._tally.last_checkpoint_seconds = perf_counter() - began
         self._drop_view()
@@ -631,16 +661,14 @@ class LMDBBackend:
 
     def _write_all(self) -> None:
         """Have nothing frozen and nothing recent, in this thread."""
-        self._dead.due = False
-        self._packing.due = 0
         self._write_stamps = True
-        self.maintain()
+        self._write_frozen()
         self._sync_journal()
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
             self._freeze([journal.path])
-        self.maintain()
+        self._write_frozen()
 
     def _reopen(self) -> None:
         """Close LMDB, which has panicked, and open it anew; meanwhile reads are errors."""

@@ -39,6 +39,7 @@ class MemoryBackend:
     name = "memory:"
     inline = True
     damaged = 0
+    changed = 0
     notice = None
 
     def __init__(self, limit: int = DEFAULT_LIMIT, evicts: bool = True) -> None:

@@ -43,14 +43,13 @@ class Packing:
         """
         A checkpoint of about `size` bytes has been written.
 
-        :param stored: bytes of items, as memcached counts them.
+        :param stored: bytes of items that the tables hold now, as memcached counts them.
         """
         bound = self.most_bytes - 2 * size
         if tables.taken > bound - size:
             self.due = REPACKED * size
-        over = tables.taken - bound
-        if over > 0:
-            self.allowed = min(self.allowed, stored - over)
+        if tables.taken > bound:
+            self.allowed = min(self.allowed, stored * bound // tables.taken)
         else:
             self.allowed = min(self.limit, self.allowed + self.limit // 64)
 

@@ -16,8 +16,9 @@ from mctwist.backends.state import State
 from mctwist.backends.tally import Tally
 from mctwist.backends.transaction import Transaction
 
-#: A batch looks at so many items for what is dead.
+#: A batch looks at so many items for what is dead, and removes so many bytes of it, or one more.
 PIECE = 100
+PIECE_BYTES = 1 << 20
 
 _SECOND = 1000
 
@@ -59,18 +60,20 @@ class Rounds:
             # Of this batch nothing is among the keys yet.
             self._covered = self._known
             self._tally.passes += 1
-        piece = list(islice(self._to_sweep, PIECE))
-        found = 0
-        for key in piece:
+        found = size = 0
+        for key in list(islice(self._to_sweep, PIECE)):
             self._to_sweep.popleft()
+            self._tally.examined += 1
             item = transaction.reap(key)
             if item is not None:
                 found += 1
+                size += len(item.value)
                 self._tally.count_swept(transaction.accessed(item)[1])
-        self._tally.examined += len(piece)
+                if size > PIECE_BYTES:
+                    break
         if not self._to_sweep and self._covered:
             state.prefixes = state.prefixes.after(self._covered)
-        self.busy = found > PIECE // 4 or _has_flushed(state)
+        self.busy = size > PIECE_BYTES or found > PIECE // 4 or _has_flushed(state)
 
     def committed(self, state: State) -> None:
         """A batch has come to `state`."""

@@ -25,6 +25,9 @@ MOST_VISITS = 100_000
 PIECE = 1024
 MOST_PIECES = 65_536
 
+#: Visits that are folded in one go.
+FOLDED = 1000
+
 #: Evicted keys that are known again when they come back.
 MOST_GHOSTS = 100_000
 
@@ -138,19 +141,24 @@ class Sieve:
         """Make marks of the visits."""
         self._folding, self.visits = self.visits, {}
         visits = list(self._folding.items())
-        with self._lock:
-            marks = self._marks
-            for place, _ in visits:
-                number, index = divmod(place, PIECE)
-                piece = marks.get(number)
-                if piece is None:
-                    piece = marks[number] = bytearray(PIECE)
-                piece[index] |= _VISITED
-            while len(marks) > MOST_PIECES:
-                del marks[next(iter(marks))]
+        for start in range(0, len(visits), FOLDED):
+            # Those who evict wait for no more than this.
+            with self._lock:
+                self._mark(visits[start : start + FOLDED])
         room = MOST_VISITS - len(self._stamps)
         self._stamps.update(visits[: max(room, 0)])
         self._folding = {}
+
+    def _mark(self, visits: "list[tuple[int, int]]") -> None:
+        marks = self._marks
+        for place, _ in visits:
+            number, index = divmod(place, PIECE)
+            piece = marks.get(number)
+            if piece is None:
+                piece = marks[number] = bytearray(PIECE)
+            piece[index] |= _VISITED
+        while len(marks) > MOST_PIECES:
+            del marks[next(iter(marks))]
 
     def stamps(self) -> "dict[int, int]":
         """The stamps that are to be written down."""

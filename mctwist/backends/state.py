@@ -21,7 +21,7 @@ from mctwist.item import DamagedRecord
 MOST_PREFIXES = 1024
 MOST_LENGTHS = 16
 
-_STATE = Struct("<QQQqQQQQQQ")
+_STATE = Struct("<QQQqQQQQQQQ")
 _CHECKSUM = Struct("<I")
 _PREFIX = Struct("<QB")
 
@@ -93,6 +93,7 @@ class State:
         until they are swept); :ivar size: their bytes, as memcached counts.
     :ivar dead: items that are flushed but still stored; :ivar dead_size: their bytes.
     :ivar hand: the place to which eviction's hand has come; :ivar gate: and its gate.
+    :ivar now: milliseconds since the epoch of the last batch that has changed anything.
     :ivar prefixes: the flushed prefixes; a record of their own, for they seldom change.
     """
 
@@ -104,6 +105,7 @@ class State:
         "gate",
         "hand",
         "items",
+        "now",
         "place",
         "prefixes",
         "sequence",
@@ -120,6 +122,7 @@ class State:
     dead_size: int
     hand: int
     gate: int
+    now: int
     prefixes: Prefixes
 
     def __init__(self, record: Optional[bytes] = None) -> None:
@@ -138,7 +141,8 @@ class State:
             self.dead_size,
             self.hand,
             self.gate,
-        ) = _STATE.unpack(_of_state(record)) if record else (0,) * 10
+            self.now,
+        ) = _STATE.unpack(_of_state(record)) if record else (0,) * 11
         self.prefixes = _NONE
 
     def encode(self) -> bytes:
@@ -154,6 +158,7 @@ class State:
                 self.dead_size,
                 self.hand,
                 self.gate,
+                self.now,
             )
         )
 
@@ -177,6 +182,8 @@ class State:
         return self.sequence if self.deadline and self.deadline <= now else self.flushed
 
     def flush(self) -> None:
+        # A number of its own: no two flushes are to be taken for one.
+        self.sequence += 1
         self.flushed = self.sequence
         self.deadline = 0
         self.dead += self.items

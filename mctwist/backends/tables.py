@@ -29,7 +29,7 @@ import lmdb
 
 from mctwist.backends.sieve import ALL, seen, stamp
 from mctwist.backends.state import Prefixes, State
-from mctwist.item import indexed
+from mctwist.item import DamagedRecord, decode
 
 #: Records by their keys; None: the key is removed. The empty key, which no item has, stands for
 #: the flushed prefixes.
@@ -254,13 +254,12 @@ class Tables:
         places: "dict[int, Optional[bytes]]",
     ) -> None:
         """Have `key` found where `record` says; `places` collects what that changes in `order`."""
-        stored = txn.get(key)
-        before, old = (0, 0) if stored is None else indexed(stored)
-        after, new = (0, 0) if record is None else indexed(record)
+        before, old = _index_of(key, txn.get(key))
+        after, new = _index_of(key, record)
         if old != new:
-            if stored is not None:
+            if old:
                 places[old] = None
-            if record is not None:
+            if new:
                 places[new] = key
         if (before, old) != (after, new):
             if before > 0:
@@ -302,6 +301,18 @@ class Tables:
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         size: int = pages * stat["psize"]
         return size
+
+
+def _index_of(key: bytes, record: Optional[bytes]) -> "tuple[int, int]":
+    """The expiry and the place in a record; 0, 0: there is none that could be believed."""
+    if record is None:
+        return 0, 0
+    try:
+        item = decode(key, bytes(record))
+    except DamagedRecord:
+        # What stands for it in the other tables stays, and is passed over there.
+        return 0, 0
+    return item.expiry, item.place
 
 
 def _by_blocks(places: "set[int]") -> "Iterator[tuple[int, list[int]]]":

@@ -34,7 +34,6 @@ class Tally:
         self.reclaimed = 0
         self.examined = 0
         self.passes = 0
-        self.refused = 0
         self.batches = 0
         self.operations = 0
         self.syncs = 0
@@ -70,7 +69,6 @@ class Tally:
             "crawler_reclaimed": self.reclaimed,
             "crawler_items_checked": self.examined,
             "lru_crawler_starts": self.passes,
-            "outofmemory": self.refused,
         }
 
     def storage(self) -> "dict[str, Any]":

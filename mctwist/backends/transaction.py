@@ -118,6 +118,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "_before",
         "_items",
         "_limit",
         "_read",
@@ -146,6 +147,7 @@ class Transaction:
         self._stamp_of = stamp_of
         self._limit = limit
         self.state = state
+        self._before = state.stored
         self.now = now
         self.visits = sieve.visits
         self._second = now // 1000
@@ -226,7 +228,7 @@ class Transaction:
 
     def _check_room(self, key: bytes, size: int, old: Optional[Item]) -> None:
         growth = size - (size_in_memcached(key, len(old.value), old.flags) if old else 0)
-        if growth > 0 and self.state.stored + growth > (self._limit or 0):
+        if growth > 0 and self.state.size + growth > (self._limit or 0):
             raise StoreFull("the store is at its limit")
 
     def _discount(self, key: bytes, item: Item) -> None:
@@ -260,10 +262,11 @@ class Transaction:
 
     def flush_prefix(self, prefix: bytes) -> bool:
         state = self.state
-        marked = state.prefixes.marked(prefix, state.sequence)
+        marked = state.prefixes.marked(prefix, state.sequence + 1)
         if marked is None:
             return False
         self.replaced.append((_FLUSH, state.copy()))
+        state.sequence += 1
         state.prefixes = marked
         return True
 
@@ -290,6 +293,11 @@ class Transaction:
     def written(self) -> int:
         """The keys that have been written."""
         return len(self._stored)
+
+    @property
+    def growth(self) -> int:
+        """Bytes of items that there are more than before."""
+        return max(self.state.stored - self._before, 0)
 
     def reap(self, key: bytes) -> Optional[Item]:
         """Remove what is under `key` if it is dead. Returns it, or None."""

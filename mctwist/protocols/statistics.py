@@ -176,7 +176,7 @@ def items(stats: Stats, live: int, size: int) -> Fields:
         ("evicted", store.get("evictions", 0)),
         ("evicted_nonzero", store.get("evicted_nonzero", 0)),
         ("evicted_time", store.get("evicted_time", 0)),
-        ("outofmemory", store.get("outofmemory", 0)),
+        ("outofmemory", stats.store_no_memory),
         ("tailrepairs", 0),
         ("reclaimed", store.get("reclaimed", 0)),
         ("expired_unfetched", store.get("expired_unfetched", 0)),

@@ -108,6 +108,39 @@ class SpaceContract(BackendCase):
         self.swept(NOW + 1000 * SECOND)
         self.assertEqual(self.value(b"a:1"), b"new")
 
+    def test_two_flushes_without_a_write_between_are_two(self) -> None:
+        keys = [b"%b%d" % (letter, place) for letter in (b"a", b"b") for place in range(3)]
+        self.do(*map(put, keys))
+        self.do(flush_prefix(b"a"))
+        self.swept(NOW)
+        self.do(flush_prefix(b"b"))
+        self.assertEqual(self.swept(NOW + 100 * SECOND), (0, 0))
+        self.assertEqual(self.listed(), {})
+        self.do(put(b"a1"), put(b"c"), flush_prefix(b"a"))
+        self.swept(NOW + 200 * SECOND)
+        self.do(flush())
+        self.swept(NOW + 300 * SECOND)
+        self.assertEqual(self.backend.figures()["mem_requested"], 0)
+
+    def test_what_was_written_and_deleted_does_not_hold_up_a_flush(self) -> None:
+        self.do(put(b"kept"))
+        self.swept(NOW)
+        self.do(put(b"key"), delete(b"key"))
+        self.do(flush())
+        self.swept(NOW + 100 * SECOND)
+        self.assertEqual(self.backend.figures()["mem_requested"], 0)
+
+    def test_a_piece_of_a_sweep_is_bounded_in_bytes(self) -> None:
+        expiry = NOW + 1000 * SECOND
+        self.do(*(put(b"%d" % place, b"v" * 600_000, expiry=expiry) for place in range(12)))
+        self.assertEqual(self.swept(NOW)[0], 12)
+        left = [12]
+        for turn in range(60):
+            self.tick(expiry + turn * SECOND)
+            left.append(self.backend.live()[0])
+        self.assertEqual(left[-1], 0)
+        self.assertTrue(max(before - after for before, after in zip(left, left[1:])) <= 2, left)
+
     def test_prefixes_are_few_and_room_for_more_comes_back(self) -> None:
         def refused() -> int:
             steps = [flush_prefix(b"%04d" % number) for number in range(1030)]
