@@ -76,14 +76,15 @@ def fetch(
     terms: Terms = (),
     new: Optional[int] = None,
     marks: int = 0,
-    unseen: bool = False,
     vivify: bool = False,
+    unseen: bool = False,
+    past: bool = False,
 ) -> Optional[Fetched]:
     """
     mg.
 
     :param new: the CAS unique of a vivified item; :param marks: of it.
-    :param unseen: this is not to count as an access.
+    :param unseen: this is not to count as an access; :param past: those before are asked for.
     """
     now = transaction.now
     item = transaction.get(key)
@@ -95,8 +96,10 @@ def fetch(
         if not unseen:
             transaction.visits[item.place] = transaction.stamp
         return Fetched(item, told, won=True, created=True)
-    accessed, fetched = transaction.accessed(item)
-    idle = max(now // 1000 - accessed, 0)
+    idle, fetched = 0, False
+    if past:
+        accessed, fetched = transaction.accessed(item)
+        idle = max(now // 1000 - accessed, 0)
     expiry, told, soon = _on(terms, item.expiry, now)
     sent = bool(item.marks & WON)
     won = not sent and (soon or bool(item.marks & STALE))

@@ -15,7 +15,7 @@ what it stands for is not; and a command that is answered with an error has done
 
 import re
 from binascii import a2b_base64
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from mctwist import meta_operations, operations
@@ -192,20 +192,23 @@ class _StorePlan(NamedTuple):
     """
     What the flags of a ms come to.
 
-    :ivar operation: what stores. :ivar late: an error that comes behind that of a large value.
-    :ivar flags: the client's. :ivar new: the CAS unique to be. :ivar extends: an append.
+    :ivar operation: what stores. :ivar flags: the client's.
+    :ivar others: its arguments behind flags and expiry, or of an append behind the limit.
+    :ivar extends: it is an append. :ivar made: the marks of what it makes; None: it makes none.
+    :ivar render: of its answer. :ivar sized: what makes one of the length of the value, where the
+        answer hangs on that.
+    :ivar late: an error that comes behind that of a
+        value that is too large.
     """
 
     operation: Operation
     flags: int
     exptime: int
-    marks: int
-    cas: Optional[int]
-    new: Optional[int]
-    stale: bool
+    others: tuple[Any, ...]
     extends: bool
-    vivifies: bool
-    render: Callable[[int], Render]
+    made: Optional[int]
+    render: Render
+    sized: Optional[Callable[[int], Render]]
     late: Optional[ClientError]
 
 
@@ -217,7 +220,10 @@ def _planned(words: list[bytes], first: int, planner: "_Planner[P]") -> "tuple[b
     """The key and the plan of a line whose flags begin with the word number `first`."""
     if len(words) < first:
         raise BAD_FORMAT
-    key, rest = words[1], b" ".join(words[first:])
+    key = words[1]
+    if len(words) == first and len(key) <= KEY_LENGTH:
+        return key, planner(b"", None)
+    rest = b" ".join(words[first:])
     fault = None
     if b"b" in rest and _SAYS_BINARY(rest):
         key = decoded(key)
@@ -239,7 +245,8 @@ def _get_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
     if flags.keys().isdisjoint(_ALL_OF_IT):
         return _Plan(meta_operations.look, (), render, binary)
     marks = BINARY_KEY if binary else 0
-    arguments = (_terms(flags), flags.get(b"E"), marks, b"u" in flags, b"N" in flags)
+    past = b"h" in flags or b"l" in flags
+    arguments = (_terms(flags), flags.get(b"E"), marks, b"N" in flags, b"u" in flags, past)
     return _Plan(meta_operations.fetch, arguments, render, binary)
 
 
@@ -292,29 +299,26 @@ def _store_plan(rest: bytes, fault: Optional[ClientError] = None) -> _StorePlan:
     operation = _STORE_MODES.get(flags.get(b"M", b"S"))
     if operation is None:
         raise _BAD_STORE_MODE
-    late = None
-    try:
-        _check_opaque(flags)
-    except ClientError as error:
-        error.__traceback__ = None
-        late = error
-    extends = operation in (operations.append, operations.prepend)
-    vivifies = extends and b"N" in flags
-    cas = flags.get(b"C")
+    exptime, marks = flags.get(b"T", 0), BINARY_KEY if b"b" in flags else 0
+    cas, new = flags.get(b"C"), flags.get(b"E") or None  # 0 is none here (proto_text.c:192)
     swaps = cas is not None and operation in (operations.store, operations.replace)
+    extends = operation in (operations.append, operations.prepend)
+    made = None
+    others: tuple[Any, ...]
+    if extends:
+        others = (cas or 0, new)
+        if b"N" in flags:
+            exptime, made = flags[b"N"], marks
+    elif swaps:
+        operation, others = operations.compare_and_swap, (cas, marks, new, b"I" in flags)
+    else:
+        others = (marks, new) if marks or new else ()
+    late = _LONG_OPAQUE if len(flags.get(b"O", b"")) > MOST_OPAQUE else None
+    render = meta_replies.storing(flags, swaps)
+    sized = partial(meta_replies.storing, flags, swaps) if b"s" in flags else None
     return _StorePlan(
-        operations.compare_and_swap if swaps else operation,
-        flags.get(b"F", 0),
-        flags[b"N"] if vivifies else flags.get(b"T", 0),
-        BINARY_KEY if b"b" in flags else 0,
-        cas,
-        flags.get(b"E") or None,  # as memcached has it: 0 is none (proto_text.c:192)
-        b"I" in flags,
-        extends,
-        vivifies,
-        meta_replies.storing(flags, swaps),
-        late,
-    )
+        operation, flags.get(b"F", 0), exptime, others, extends, made, render, sized, late
+    )  # fmt: skip
 
 
 _STORE_MODES: dict[bytes, Operation] = {
@@ -381,7 +385,8 @@ def length_of(words: list[bytes]) -> int:
     """As `classic.length_of`, of `ms KEY LENGTH FLAG*`."""
     if len(words) < 3:
         raise BAD_FORMAT
-    check(words[3:], 3)
+    if len(words) > 3:
+        check(words[3:], 3)
     length = signed32(words[2], BAD_FORMAT)
     if not 0 <= length <= MOST_LENGTH:
         raise BAD_FORMAT
@@ -395,7 +400,7 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
     Of what is too large the old value goes too, whatever the mode (proto_parser.c:1362-1394).
     """
     key, plan = _planned(words, 3, _store_plan)
-    operation, flags, exptime, marks, cas, new, stale, extends, vivifies, render, late = plan
+    operation, flags, exptime, others, extends, made, render, sized, late = plan
     if size_in_memcached(key, length, flags) > limit:
         raise TooLarge((operations.delete, key, (), replies.refused))
     if late is not None:
@@ -403,10 +408,8 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
     expiry = operations.expiry_of(exptime, now()) if exptime else 0
     arguments: tuple[Any, ...]
     if extends:
-        otherwise = (flags, expiry, marks) if vivifies else None
-        arguments = (limit, cas or 0, new, otherwise)
-    elif operation is operations.compare_and_swap:
-        arguments = (flags, expiry, cas, marks, new, stale)
+        otherwise = None if made is None else (flags, expiry, made)
+        arguments = (limit, *others, otherwise)
     else:
-        arguments = (flags, expiry, marks, new)
-    return Upload(operation, key, arguments, render(length))
+        arguments = (flags, expiry, *others)
+    return Upload(operation, key, arguments, sized(length) if sized else render)

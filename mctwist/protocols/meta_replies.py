@@ -9,7 +9,7 @@ answers all (proto_text.c, _finalize_mset). Errors are never quiet, so no render
 
 from binascii import b2a_base64
 from collections.abc import Mapping
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 from mctwist.interfaces import Fetched, Render
 from mctwist.item import BINARY_KEY, STALE, Item, size_in_memcached
@@ -39,131 +39,162 @@ _WORDS: dict[Status, bytes] = {
     NOT_FOUND: b"NF",
 }
 
-#: What a flag is answered with; of mg: `(key, item, fetched)`.
-Show = Callable[[bytes, Item, Any], bytes]
+#: What a flag is answered with: `(key, item, more)`.
+Show = Callable[[bytes, Any, Any], bytes]
 
-_SHOWS: dict[bytes, Show] = {
-    b"k": lambda key, item, fetched: _key(key, bool(item[1] & BINARY_KEY)),
-    b"s": lambda key, item, fetched: b" s%d" % len(item[8]),
-    b"c": lambda key, item, fetched: b" c%d" % item[4],
-    b"f": lambda key, item, fetched: b" f%d" % item[2],
-    b"t": lambda key, item, fetched: b" t%d" % fetched.left,
-    b"l": lambda key, item, fetched: b" l%d" % fetched.idle,
-    b"h": lambda key, item, fetched: b" h%d" % fetched.fetched,
+
+def _key(key: bytes, item: Any = None, more: Any = None) -> bytes:
+    return b" k" + key
+
+
+def _binary_key(key: bytes, item: Any = None, more: Any = None) -> bytes:
+    return b" k%b b" % _base64(key)
+
+
+#: Of mg, with a `Fetched` where one is needed. The key is shown as it was stored.
+_FETCHED: dict[bytes, Show] = {
+    b"k": lambda key, item, more: (_binary_key if item[1] & BINARY_KEY else _key)(key),
+    b"s": lambda key, item, more: b" s%d" % len(item[8]),
+    b"c": lambda key, item, more: b" c%d" % item[4],
+    b"f": lambda key, item, more: b" f%d" % item[2],
+    b"t": lambda key, item, more: b" t%d" % more.left,
+    b"l": lambda key, item, more: b" l%d" % more.idle,
+    b"h": lambda key, item, more: b" h%d" % more.fetched,
 }
+
+#: Of ms, with what was stored, or None, and the length of what was to be.
+_STORED: dict[bytes, Show] = {
+    b"c": lambda key, item, more: b" c%d" % (item.cas if item else 0),
+    b"s": lambda key, item, more: b" s%d" % (len(item.value) if item else more),
+}
+
+#: Of ma, with the seconds that are left.
+_COUNTED: dict[bytes, Show] = {
+    b"c": lambda key, item, more: b" c%d" % item.cas,
+    b"t": lambda key, item, more: b" t%d" % more,
+}
+
+
+def _shows(flags: Mapping[bytes, Any], table: Mapping[bytes, Show]) -> list[Show]:
+    """What the flags that ask for something are answered with: those of `table`, O and k."""
+    shows: dict[bytes, Show] = {b"k": _binary_key if b"b" in flags else _key, **table}
+    if b"O" in flags:
+        opaque = b" " + flags[b"O"]
+        shows[b"O"] = lambda key, item, more: opaque
+    return [shows[letter] for letter in flags if letter in shows]
+
+
+def _shown(shows: list[Show], key: bytes, item: Any = None, more: Any = None) -> bytes:
+    return b"".join([show(key, item, more) for show in shows])
+
+
+def value(stats: Stats, key: bytes, result: Any) -> bytes:
+    """mg with v alone. Written out, for most answers are this one."""
+    if result.__class__ is Item:
+        stats.get_hits += 1
+        data = result[8]
+        return b"VA %d\r\n%b\r\n" % (len(data), data)
+    return _value(stats, key, result)
 
 
 def fetched(flags: Mapping[bytes, Any]) -> Render:
     """mg."""
-    shows = [
-        _constantly(b" " + flags[letter]) if letter == b"O" else _SHOWS[letter]
-        for letter in flags
-        if letter in _SHOWS or letter == b"O"
-    ]
-    echo = _echo(flags)
-    quiet, touches, cas = b"q" in flags, b"T" in flags, flags.get(b"C")
-    valued = b"v" in flags
+    shows, echo = _shows(flags, _FETCHED), _shows(flags, {})
+    quiet, touches, valued = b"q" in flags, b"T" in flags, b"v" in flags
+    cas = flags.get(b"C")
 
-    def render(stats: Stats, key: bytes, result: Optional[Union[Item, Fetched]]) -> bytes:
+    def render(stats: Stats, key: bytes, result: Any) -> bytes:
         if result is None:
             stats.get_misses += 1
-            return b"" if quiet else b"EN%b\r\n" % echo(key)
+            return b"" if quiet else b"EN%b\r\n" % _shown(echo, key)
         if touches:
             stats.touch_hits += 1
         else:
             stats.get_hits += 1
-        item = result if result.__class__ is Item else result.item  # type: ignore[union-attr]
-        words = b"".join([show(key, item, result) for show in shows])  # type: ignore[arg-type]
-        if result.__class__ is Fetched:
-            words += _tokens(stats, result)  # type: ignore[arg-type]
-        if valued and item[4] != cas:  # type: ignore[index]
-            data = item[8]  # type: ignore[index]
+        if result.__class__ is Item:
+            item = result
+            words = _shown(shows, key, item)
+        else:
+            item = result.item
+            stats.total_items += result.created
+            words = _shown(shows, key, item, result) + _tokens(result)
+        if valued and item[4] != cas:
+            data = item[8]
             return b"VA %d%b\r\n%b\r\n" % (len(data), words, data)
         return b"HD%b\r\n" % words
 
     return render
 
 
-def storing(flags: Mapping[bytes, Any], swaps: bool) -> Callable[[int], Render]:
+_value = fetched({b"v": b"v"})
+
+
+def stored(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
+    """ms without flags that ask for something."""
+    stats.set_commands += 1
+    status = outcome[0]
+    if status is STORED:
+        stats.total_items += 1
+        return b"HD\r\n"
+    return _WORDS[status] + b"\r\n"
+
+
+def storing(flags: Mapping[bytes, Any], swaps: bool, length: int = 0) -> Render:
     """
-    ms: what makes a render of the length of a value.
+    ms.
 
-    :param swaps: it counts as a cas.
+    :param swaps: it counts as a cas. :param length: of the value, which a s is answered with
+        where it is not stored.
     """
-    quiet, binary = b"q" in flags, b"b" in flags
-    letters = [letter for letter in flags if letter in (b"O", b"k", b"c", b"s")]
+    shows, quiet = _shows(flags, _STORED), b"q" in flags
+    if not (shows or quiet or swaps):
+        return stored
 
-    def of_length(length: int) -> Render:
-        def render(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
-            status, item = outcome
-            _count_stored(stats, status, swaps)
-            if status is STORED and quiet:
-                return b""
-            if not letters:
-                return _WORDS[status] + b"\r\n"
-            stored = item if status is STORED else None
-            words = [_WORDS[status]]
-            for letter in letters:
-                if letter == b"O":
-                    words.append(b" " + flags[b"O"])
-                elif letter == b"k":
-                    words.append(_key(key, binary))
-                elif letter == b"c":
-                    words.append(b" c%d" % (stored.cas if stored else 0))
-                else:
-                    words.append(b" s%d" % (len(stored.value) if stored else length))
-            return b"".join(words) + b"\r\n"
+    def render(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
+        status, item = outcome
+        if swaps:
+            _count_swap(stats, status)
+        answer = stored(stats, key, outcome)
+        if status is STORED:
+            return b"" if quiet else b"HD%b\r\n" % _shown(shows, key, item, length)
+        return answer[:2] + _shown(shows, key, None, length) + b"\r\n"
 
-        return render
-
-    if b"s" in letters:
-        return of_length
-    any_length = of_length(0)
-    return lambda length: any_length
+    return render
 
 
 def deleted(flags: Mapping[bytes, Any]) -> Render:
     """md."""
-    echo, quiet, blanks = _echo(flags), b"q" in flags, b"x" in flags
+    echo, quiet, blanks = _shows(flags, {}), b"q" in flags, b"x" in flags
 
     def render(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
         status = outcome[0]
-        if status is DELETED:
-            stats.delete_hits += 1
-        elif status is not DONE:
+        if status is DELETED or status is DONE:
+            stats.delete_hits += status is DELETED
+            stats.total_items += blanks
+            if quiet:
+                return b""
+        else:
             stats.delete_misses += 1
-            return _WORDS[status] + echo(key) + b"\r\n"
-        stats.total_items += blanks
-        return b"" if quiet else b"HD%b\r\n" % echo(key)
+        return b"%b%b\r\n" % (_WORDS[status], _shown(echo, key))
 
     return render
 
 
 def counted(flags: Mapping[bytes, Any], up: bool) -> Render:
     """ma."""
-    echo, quiet, valued = _echo(flags), b"q" in flags, b"v" in flags
-    letters = [letter for letter in flags if letter in (b"O", b"k", b"c", b"t")]
-    binary = b"b" in flags
+    shows, echo = _shows(flags, _COUNTED), _shows(flags, {})
+    quiet, valued = b"q" in flags, b"v" in flags
 
     def render(stats: Stats, key: bytes, result: Counted) -> bytes:
         status, item, left = result
-        _count_counted(stats, status, up)
+        _count_count(stats, status, up)
         if status is NOT_NUMERIC:
             return NON_NUMERIC
         if item is None or status is EXISTS:
-            return _WORDS[status] + echo(key) + b"\r\n"
+            return b"%b%b\r\n" % (_WORDS[status], _shown(echo, key))
         if quiet:
             return b""
-        words = b""
-        for letter in letters:
-            if letter == b"O":
-                words += b" " + flags[b"O"]
-            elif letter == b"k":
-                words += _key(key, binary)
-            elif letter == b"c":
-                words += b" c%d" % item.cas
-            else:
-                words += b" t%d" % left
+        words = _shown(shows, key, item, left)
         if valued:
             number = item.value.rstrip(b" ")
             return b"VA %d%b\r\n%b\r\n" % (len(number), words, number)
@@ -188,51 +219,26 @@ def inspected(stats: Stats, key: bytes, found: Optional[Fetched]) -> bytes:
     )
 
 
-def _tokens(stats: Stats, fetched: Fetched) -> bytes:
-    stats.total_items += fetched.created
+def _tokens(fetched: Fetched) -> bytes:
     sent = b" Z" if fetched.sent else b""
     stale = b" X" if fetched.item.marks & STALE else b""
     return sent + stale + (b" W" if fetched.won else b"")
-
-
-def _echo(flags: Mapping[bytes, Any]) -> Callable[[bytes], bytes]:
-    """What is answered whether or not there is an item."""
-    binary = b"b" in flags
-    opaque = b" " + flags[b"O"] if b"O" in flags else b""
-    if b"k" not in flags:
-        return lambda key: opaque
-    first = [letter for letter in flags if letter in (b"O", b"k")][0]
-    if first == b"O":
-        return lambda key: opaque + _key(key, binary)
-    return lambda key: _key(key, binary) + opaque
-
-
-def _constantly(word: bytes) -> Show:
-    return lambda key, item, fetched: word
 
 
 def _base64(key: bytes) -> bytes:
     return b2a_base64(key, newline=False)
 
 
-def _key(key: bytes, binary: bool) -> bytes:
-    return b" k%b b" % _base64(key) if binary else b" k" + key
-
-
-def _count_stored(stats: Stats, status: Status, swaps: bool) -> None:
-    stats.set_commands += 1
+def _count_swap(stats: Stats, status: Status) -> None:
     if status is STORED:
-        stats.total_items += 1
-    if swaps:
-        if status is STORED:
-            stats.cas_hits += 1
-        elif status is EXISTS:
-            stats.cas_badval += 1
-        else:
-            stats.cas_misses += 1
+        stats.cas_hits += 1
+    elif status is EXISTS:
+        stats.cas_badval += 1
+    else:
+        stats.cas_misses += 1
 
 
-def _count_counted(stats: Stats, status: Status, up: bool) -> None:
+def _count_count(stats: Stats, status: Status, up: bool) -> None:
     if status is DONE:
         stats.total_items += 1
     elif status is STORED:
