@@ -90,14 +90,12 @@ _TERMS: dict[bytes, Term] = {b"T": TOUCH, b"N": VIVIFY, b"R": RENEW, b"t": TELL}
 _SAYS_BINARY = re.compile(rb"(?: |\A)b").search
 
 
-def flags_of(rest: bytes, first: int, fault: Optional[ClientError] = None) -> Flags:
+def flags_of(words: list[bytes], first: int, fault: Optional[ClientError] = None) -> Flags:
     """
-    The flags in `rest` of a line, which begins with its word number `first`.
+    The flags that `words` of a line are, the first of which is its number `first`.
 
     :param fault: what is wrong with the key.
     """
-    words = [word for word in rest.split(b" ") if word]
-    check(words, first)
     if fault is BAD_FORMAT:
         raise fault
     if first + len(words) > MOST_WORDS:
@@ -126,11 +124,16 @@ def flags_of(rest: bytes, first: int, fault: Optional[ClientError] = None) -> Fl
     return flags
 
 
-def check(words: list[bytes], first: int) -> None:
-    """Raise an error where a word of those from the number `first` on is no flag."""
+def checked(words: list[bytes], first: int) -> list[bytes]:
+    """`words`, all of which could be flags."""
     for word in words[: _MOST_LOOKED_AT - first]:
         if word[0] not in _FIRST:
             raise BAD_FORMAT
+    return words
+
+
+def _words(rest: bytes) -> list[bytes]:
+    return [word for word in rest.split(b" ") if word]
 
 
 def decoded(word: bytes) -> bytes:
@@ -237,7 +240,7 @@ def _planned(words: list[bytes], first: int, planner: "_Planner[P]") -> "tuple[b
 
 @lru_cache(_MOST_PLANS)
 def _get_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
-    flags = flags_of(rest, 2, fault)
+    flags = flags_of(checked(_words(rest), 2), 2, fault)
     _check_opaque(flags)
     render = meta_replies.fetched(flags)
     binary = b"b" in flags
@@ -256,7 +259,7 @@ _ALL_OF_IT = frozenset((*_TERMS, b"h", b"l", b"u"))
 
 @lru_cache(_MOST_PLANS)
 def _delete_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
-    flags = flags_of(rest, 2, fault)
+    flags = flags_of(checked(_words(rest), 2), 2, fault)
     _check_opaque(flags)
     cas, new = flags.get(b"C"), flags.get(b"E")
     stale, blank = b"I" in flags, b"x" in flags
@@ -273,8 +276,9 @@ def _delete_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
 
 @lru_cache(_MOST_PLANS)
 def _count_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
+    words = checked(_words(rest), 2)
     try:
-        flags = flags_of(rest, 2, fault)
+        flags = flags_of(words, 2, fault)
     except ClientError as error:
         error.__traceback__ = None
         raise _BAD_COUNT from None
@@ -295,7 +299,7 @@ _COUNT_MODES = {b"I": True, b"+": True, b"D": False, b"-": False, b"\0": True}
 
 @lru_cache(_MOST_PLANS)
 def _store_plan(rest: bytes, fault: Optional[ClientError] = None) -> _StorePlan:
-    flags = flags_of(rest, 3, fault)
+    flags = flags_of(_words(rest), 3, fault)
     operation = _STORE_MODES.get(flags.get(b"M", b"S"))
     if operation is None:
         raise _BAD_STORE_MODE
@@ -374,7 +378,7 @@ def inspect(words: list[bytes]) -> Step:
     """
     if len(words) < 2:
         raise BAD_FORMAT
-    check(words[2:], 2)
+    checked(words[2:], 2)
     key = decoded(words[1]) if words[2:3] == [b"b"] else words[1]
     if not 0 < len(key) <= KEY_LENGTH:
         raise BAD_FORMAT
@@ -386,7 +390,7 @@ def length_of(words: list[bytes]) -> int:
     if len(words) < 3:
         raise BAD_FORMAT
     if len(words) > 3:
-        check(words[3:], 3)
+        checked(words[3:], 3)
     length = signed32(words[2], BAD_FORMAT)
     if not 0 <= length <= MOST_LENGTH:
         raise BAD_FORMAT
