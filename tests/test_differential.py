@@ -176,7 +176,6 @@ class Uniques:
         rank = self._ranks.setdefault(unique, len(self._ranks) + 1)
         return b"VALUE %b %b %b cas-%d\r\n" % (key, flags, length, rank)
 
-
     def _meta_line(self, line: bytes) -> bytes:
         def fixed(match: "re.Match[bytes]") -> bytes:
             name, number = match[1], int(match[2])
@@ -410,7 +409,11 @@ NOT_COMPARED = {
     ),
     **dict.fromkeys(
         ("hash_power_level", "hash_bytes", "moves_to_cold", "moves_to_warm", "moves_within_lru",
-         "lrutail_reflocked", "lru_maintainer_juggles", "lru_crawler_starts", "direct_reclaims"),
+         "lrutail_reflocked", "lru_maintainer_juggles", "lru_crawler_starts", "direct_reclaims",
+         "slabs_moved", "slab_global_page_pool", "slab_reassign_running", "slab_reassign_rescues",
+         "slab_reassign_chunk_rescues", "slab_reassign_evictions_nomem",
+         "slab_reassign_inline_reclaim", "slab_reassign_busy_items",
+         "slab_reassign_busy_deletes"),
         "is of structures that mctwist does not have",
     ),
     **dict.fromkeys(

@@ -344,7 +344,7 @@ def plain_get(line: bytes) -> Optional[Step]:
     if len(words) < 3 or not 0 < len(words[1]) <= KEY_LENGTH or len(words[2]) > _LONG:
         return None
     try:
-        operation, arguments, render, binary = _get_plan(words[2])
+        operation, arguments, render, binary = _get_plan(words[2], None)
     except ClientError as error:
         error.__traceback__ = None
         return None
