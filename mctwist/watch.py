@@ -249,9 +249,7 @@ def _touched(step: Step, outcome: Any, number: int, now: float) -> Iterator[Even
     yield _get(step[1], outcome[1], number)
 
 
-def _met(
-    step: Step, found: Union[Item, Fetched, None], number: int, now: float
-) -> Iterator[Event]:
+def _met(step: Step, found: Union[Item, Fetched, None], number: int, now: float) -> Iterator[Event]:
     if isinstance(found, Fetched):
         found = None if found.created else found.item
     yield _get(step[1], found, number)

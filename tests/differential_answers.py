@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.differential_meta import ANSWERS_FILE, SCRIPTS, reason_of
@@ -20,15 +20,20 @@ def main(executable: str) -> None:
     assert installed is not None
     serve = contextmanager(serve_memcached)
     answers = {}
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        with serve(executable, Path(one)) as newer, serve(installed, Path(other)) as older:
-            for script in SCRIPTS:
-                empty(newer)
-                empty(older)
-                answer = play(script, newer)
-                if answer != play(script, older):
-                    answers[script.name] = answer.decode("latin-1")
-                    print(f"{script.name}: {reason_of(script.name)}")
+    with ExitStack() as stack:
+        newer, older = (
+            stack.enter_context(
+                serve(program, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            )
+            for program in (executable, installed)
+        )
+        for script in SCRIPTS:
+            empty(newer)
+            empty(older)
+            answer = play(script, newer)
+            if answer != play(script, older):
+                answers[script.name] = answer.decode("latin-1")
+                print(f"{script.name}: {reason_of(script.name)}")
     ANSWERS_FILE.write_text(json.dumps(answers, indent=0) + "\n")
 
 
