@@ -2,7 +2,8 @@
 
 They cannot make the table. memcaslap does not pipeline, and never overwrites: each of its sets is a
 new key, as are the 102,400 it stores before a run of gets (and counts in its "TPS", which is why
-only its own counters are used here). redis-benchmark speaks RESP only and has no mix. Neither knows meta commands.
+only its own counters are used here). redis-benchmark speaks RESP only and has no mix.
+Neither knows meta commands.
 """
 
 import re
