@@ -20,6 +20,7 @@ from bench.cold import Cold, measure
 from bench.load import WrongReply
 from bench.memory import Memory, weigh
 from bench.report import filesystem, machine, render
+from bench.results import keep_main
 from bench.servers import NotStarted, Server, running
 from bench.witness import NoTestimony, testify, tool
 
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> Optional[str]:
         return "bench: interrupted"
     print("\n" + report)
     if whole(chosen):
-        (HERE / "results.md").write_text(report)
+        keep_main(report)
     else:
         print("A part of the benchmark only: bench/results.md is left as it was.")
     return None

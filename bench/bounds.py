@@ -19,6 +19,7 @@ from threading import Thread
 
 from attrs import frozen
 
+from bench.results import COSTS, keep
 from bench.servers import Server, running
 
 MEGABYTE = 1 << 20
@@ -208,16 +209,19 @@ def quiet(server: Server) -> None:
 def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print("| what clients do | may cost, MB | costs, MB | each, KiB |")
-    print("| --- | ---: | ---: | ---: |")
+    lines = ["| what clients do | may cost, MB | costs, MB | each, KiB |"]
+    lines.append("| --- | ---: | ---: | ---: |")
     for bound in BOUNDS:
         if bound.connections + 100 > most:
             continue
         cost = measure(bound)
         each = f"{cost * 1024 / bound.connections:.1f}" if bound.connections else ""
-        print(f"| {bound.name} | {bound.most:g} | {cost:.1f} | {each} |", flush=True)
+        lines.append(f"| {bound.name} | {bound.most:g} | {cost:.1f} | {each} |")
+        print(lines[-1], flush=True)
         if cost > bound.most:
             print(f"{bound.name}: {cost:.1f} MB is too much", file=sys.stderr)
+    text = "\n".join(lines)
+    keep(COSTS, f"`python -m bench.bounds`\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from bench.results import HITS, keep
 from bench.servers import Server, running
 
 KEYS = 1_000_000
@@ -126,7 +127,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=64, help="megabytes")
     parser.add_argument("--requests", type=int, default=1_000_000)
     options = parser.parse_args()
-    print(report(options.limit, options.requests))
+    keep(HITS, f"`python -m bench.hits`\n\n{report(options.limit, options.requests)}")
 
 
 if __name__ == "__main__":

@@ -243,6 +243,11 @@ class IStorage(Interface):
     def resize(limit: int) -> bool:
         """As `IBackend.resize`."""
 
+    def on_eviction(callback: "Optional[Callable[[list[Entry]], None]]") -> None:
+        """
+        Have `callback` called, in the reactor, with what is evicted from now on; None: nobody.
+        """
+
     def live() -> tuple[int, int]:
         """As `IBackend.live`."""
 

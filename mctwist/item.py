@@ -81,26 +81,33 @@ class Entry(NamedTuple):
         return size_in_memcached(self.key, self.length, self.item.flags)
 
 
-# The version; Item's fields in their order, little-endian and unpadded; then the value, and the
-# CRC-32 of key and all that is before it.
-_VERSION = b"\x01"
-_FIELDS = Struct("<BHIqQQQI")
+# A record is its version, fields, the value, and the CRC-32 of the key and all that is before it;
+# little-endian and unpadded. The fields are Item's in their order; or, as nearly always when no
+# flags, no expiry and no CAS of its own are to be kept, those that are left.
+_ALL, _FEW = 1, 2
+_ALL_FIELDS = Struct("<BBHIqQQQI")
+_FEW_FIELDS = Struct("<BBHQQI")
 _CHECKSUM = Struct("<I")
-_VALUE = len(_VERSION) + _FIELDS.size
-_INDEXED = Struct("<q16xQ")  # expiry and place, as they lie in the fields
-_INDEXED_AT = len(_VERSION) + Struct("<BHI").size
-_SMALLEST = _VALUE + _CHECKSUM.size
+_SMALLEST = _FEW_FIELDS.size + _CHECKSUM.size
 # CRC-32 over any message followed by its own CRC-32 (little-endian) is this constant, so a
 # record verifies in one pass over the bytes as they lie, without a slice.
 _RESIDUE = 0x2144DF1C
 
 _new = tuple.__new__
-_pack, _unpack, _pack_checksum = _FIELDS.pack, _FIELDS.unpack_from, _CHECKSUM.pack
+_pack_all, _unpack_all, _ALL_SIZE = _ALL_FIELDS.pack, _ALL_FIELDS.unpack_from, _ALL_FIELDS.size
+_pack_few, _unpack_few, _FEW_SIZE = _FEW_FIELDS.pack, _FEW_FIELDS.unpack_from, _FEW_FIELDS.size
+_pack_checksum = _CHECKSUM.pack
+_CHECKSUM_SIZE = _CHECKSUM.size
 
 
 def encode(key: bytes, item: Item) -> bytes:
     """The record of `item` under `key`."""
-    body = _VERSION + _pack(*item[:-1]) + item[-1]
+    kind, marks, flags, expiry, cas, sequence, place, accessed, value = item
+    if flags == 0 == expiry and cas == sequence:
+        body = _pack_few(_FEW, kind, marks, sequence, place, accessed) + value
+    else:
+        fields = (kind, marks, flags, expiry, cas, sequence, place, accessed)
+        body = _pack_all(_ALL, *fields) + value
     return body + _pack_checksum(crc32(body, crc32(key)))
 
 
@@ -110,15 +117,24 @@ def decode(key: bytes, record: bytes) -> Item:
 
     :raises DamagedRecord: the record is not whole, not of this key, or of another version.
     """
-    if crc32(record, crc32(key)) != _RESIDUE or record[:1] != _VERSION or len(record) < _SMALLEST:
-        raise DamagedRecord("the checksum or the version of a record does not verify")
-    return _new(Item, _unpack(record, 1) + (record[_VALUE:-4],))  # noqa: RUF005 (twice as fast)
+    if crc32(record, crc32(key)) == _RESIDUE and len(record) >= _SMALLEST:
+        version = record[0]
+        if version == _FEW:
+            _, kind, marks, sequence, place, accessed = _unpack_few(record)
+            value = record[_FEW_SIZE:-_CHECKSUM_SIZE]
+            fields = (kind, marks, 0, 0, sequence, sequence, place, accessed, value)
+            return _new(Item, fields)
+        if version == _ALL and len(record) >= _ALL_SIZE + _CHECKSUM_SIZE:
+            return _new(Item, (*_unpack_all(record)[1:], record[_ALL_SIZE:-_CHECKSUM_SIZE]))
+    raise DamagedRecord("the checksum or the version of a record does not verify")
 
 
 def indexed(record: bytes) -> "tuple[int, int]":
     """The expiry and the place in a record; nothing is verified."""
-    expiry, place = _INDEXED.unpack_from(record, _INDEXED_AT)
-    return expiry, place
+    if record[0] == _FEW:
+        return 0, _unpack_few(record)[4]
+    fields = _unpack_all(record)
+    return fields[4], fields[7]
 
 
 def without_value(item: Item) -> Item:

@@ -39,7 +39,6 @@ _MEANINGLESS = [
     ("L", "enable-largepages", None, "there are no slabs"),
     ("t", "threads", "COUNT", "one thread serves, one writes"),
     ("C", "disable-cas", None, "every item has its CAS"),
-    ("X", "disable-dumping", None, "nothing is dumped"),
     ("e", "memory-file", "FILE", "the store is a file already; see --storage"),
     ("N", "napi-ids", "COUNT", "one thread serves"),
     (None, "napi_ids", "COUNT", "one thread serves"),
@@ -175,9 +174,11 @@ class Options(usage.Options):
 
     optFlags: ClassVar[list[Any]] = [
         ["enable-shutdown", "A", "Allow the shutdown command."],
-        ["disable-flush-all", "F", "Refuse the flush_all command."],
+        ["disable-flush-all", "F", "Refuse the flush_all and flush_prefix commands."],
         ["disable-evictions", "M", "At the limit refuse what grows, and evict nothing."],
         ["disable-watch", "W", "Refuse the watch command."],
+        ["disable-dumping", "X", "Refuse what lists keys: lru_crawler metadump and mgdump, stats "
+         "cachedump, and stats detail."],
         *[[name, letter, f"Accepted; {why}."] for letter, name, takes, why in _MEANINGLESS
           if not takes],
         *[[name, letter, f"Refused: no {what}."] for letter, name, takes, what in _PROTECTIVE

@@ -20,6 +20,7 @@ import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Callable, Optional
 
 from twisted.application.service import Service
@@ -168,6 +169,13 @@ class StorageService(Service):
     def resize(self, limit: int) -> bool:
         return self._backend.resize(limit)
 
+    def on_eviction(self, callback: "Optional[Callable[[list[Entry]], None]]") -> None:
+        if callback is None:
+            self._backend.evicted = None
+        else:
+            # The backend calls it in the storage thread.
+            self._backend.evicted = partial(self._reactor.callFromThread, callback)
+
     def walk(self, prefix: bytes = b"") -> "Callable[[], Deferred[Optional[list[Entry]]]]":
         pieces = self._backend.walk(prefix, self.now())
 
@@ -182,6 +190,8 @@ class StorageService(Service):
 
     def _have_walked(self, piece: Any) -> Any:
         self._reading -= 1
+        if isinstance(piece, Failure):
+            self._report_faults([piece.value])
         self._settle()
         return piece
 

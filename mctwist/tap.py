@@ -130,7 +130,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
     stats = Stats(reactor.seconds)
     seconds = steady_clock()
     storage = StorageService(_backend(options), reactor, options["inline-reads"], seconds=seconds)
-    watchers = Watchers(stats, seconds, replies.REFUSALS)
+    watchers = Watchers(stats, seconds, replies.REFUSALS, storage.on_eviction)
     connections = Connections(options["conn-limit"], stats, reactor, options["idle-timeout"])
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = TextSettings(
@@ -140,9 +140,11 @@ def _make_service(options: Options, reactor: Any) -> IService:
         shutdown=reactor.stop if options["enable-shutdown"] else None,
         dump_enabled=not options["disable-dumping"],
         set_verbosity=verbosity.set,
+        set_limit=storage.resize,
         told=_told(options),
     )
     stats.connections = connections.live
+    stats.of_store = storage.figures
     delimiter = options["stat-key-prefix"]
     if delimiter is not None:
         stats.prefixes = Prefixes(delimiter, counting=True)

@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes
 
 from mctwist import meta_operations, operations
 from mctwist.interfaces import Fetched, Operation, Render, Results, Step, StoreFull
-from mctwist.item import Item
+from mctwist.item import Entry, Item
 from mctwist.stats import Stats
 
 #: So many may watch (logger.c, WATCHER_LIMIT).
@@ -89,6 +89,7 @@ class Watchers:
 
     :param seconds: the clock, since the epoch.
     :param refusals: renders of a value that is too large, whatever its step does besides.
+    :param on_eviction: as of `IStorage`.
     :ivar active: somebody watches.
     """
 
@@ -97,11 +98,13 @@ class Watchers:
         stats: Stats,
         seconds: Callable[[], float],
         refusals: "frozenset[Render]" = frozenset(),
+        on_eviction: "Callable[[Optional[Callable[[list[Entry]], None]]], object]" = lambda _: None,
     ) -> None:
         self.active = False
         self._stats = stats
         self._seconds = seconds
         self._refusals = refusals
+        self._on_eviction = on_eviction
         self._watchers: list[Watcher] = []
         self._kinds: frozenset[bytes] = frozenset()
         self._gid = 0
@@ -120,7 +123,10 @@ class Watchers:
             self._count()
 
     def _count(self) -> None:
+        before = self._kinds
         self._kinds = frozenset().union(*(watcher.kinds for watcher in self._watchers))
+        if (EVICTIONS in before) != (EVICTIONS in self._kinds):
+            self._on_eviction(self.evicted if EVICTIONS in self._kinds else None)
         self._stats.log_watchers = len(self._watchers)
         self.active = bool(self._watchers)
 
@@ -135,14 +141,8 @@ class Watchers:
             pairs = zip(steps[start : start + _AT_ONCE], results[start : start + _AT_ONCE])
             self._tell(now, self._events(pairs, number, now))
 
-    def evicted(self, entries: Iterable[Any]) -> None:
-        """
-        Tell what had to make room.
-
-        :param entries: each with its `key`, `fetched` (it has been, since it was stored), `expiry`
-            (milliseconds since the epoch; 0: never), `accessed` (seconds since the epoch) and
-            `length` (bytes of its value).
-        """
+    def evicted(self, entries: "list[Entry]") -> None:
+        """Tell what had to make room."""
         now = self._seconds()
         self._tell(now, (_eviction(entry, now) for entry in entries))
 
@@ -222,8 +222,9 @@ def _store(
     return MUTATIONS, f"{text} clsid={size is not None:d} cfd={number} size={size or 0}"
 
 
-def _eviction(entry: Any, now: float) -> Event:
-    ttl = _ttl(entry.expiry, now) if entry.expiry else -1
+def _eviction(entry: Entry, now: float) -> Event:
+    expiry = entry.item.expiry
+    ttl = _ttl(expiry, now) if expiry else -1
     used = f"fetch={'yes' if entry.fetched else 'no'} ttl={ttl} la={int(now - entry.accessed)}"
     return EVICTIONS, f"type=eviction key={_encoded(entry.key)} {used} clsid=1 size={entry.length}"
 

@@ -1036,7 +1036,10 @@ def administration() -> Iterator[Script]:
     yield pipeline("version 100 times", b"version\r\n" * 100)
     yield pipeline("verbosity back to 0", b"verbosity 2\r\nget a\r\nverbosity 0\r\n")
     for what in ("settings", "slabs", "slabs x", "sizes", "sizes x", "conns", "reset", "reset x",
-                 "item", "slab", "resetx", "extstore", "reset noreply", "noreply"):  # fmt: skip
+                 "cachedump", "cachedump 1", "cachedump x 0", "cachedump 1 x", "cachedump 1 -1",
+                 "cachedump 64 0", "cachedump 63 0", "cachedump 0 0", "cachedump 2 0 0",
+                 "cachedumps 1 0", "item", "slab", "resetx", "extstore", "reset noreply",
+                 "noreply"):  # fmt: skip
         yield pipeline(f"stats {what}", f"stats {what}\r\n".encode())
     yield pipeline("stats items, of one", put(b"k", b"x"), b"stats items\r\n")
 
@@ -1064,7 +1067,10 @@ TUNING = (
     "lru_crawler tocrawl 10", "lru_crawler tocrawl x", "lru_crawler tocrawl 10 20",
     "lru_crawler tocrawl 0", "lru_crawler crawl", "lru_crawler crawl 0", "lru_crawler crawl 64",
     "lru_crawler crawl 1,64", "lru_crawler crawl -1", "lru_crawler crawl x",
-    "lru_crawler crawl 1 x", "cache_memlimit", "cache_memlimit 7", "cache_memlimit 0",
+    "lru_crawler crawl 1 x", "lru_crawler metadump", "lru_crawler metadump 0",
+    "lru_crawler metadump 64", "lru_crawler metadump 1,64", "lru_crawler metadump -1",
+    "lru_crawler metadump x", "lru_crawler metadump 1 2", "lru_crawler metadumps all",
+    "lru_crawler metadump all x y", "cache_memlimit", "cache_memlimit 7", "cache_memlimit 0",
     "cache_memlimit -1", "cache_memlimit x", "cache_memlimit 1000000001",
     "cache_memlimit 64 noreply", "cache_memlimit 7 noreply", "cache_memlimit x noreply",
     "cache_memlimit 64", "extstore", "extstore x", "extstore item_age", "extstore item_age 100",

@@ -42,7 +42,7 @@ class MemoryTests(BackendContract, SynchronousTestCase):
 
     durable = False
 
-    def make_backend(self, path: str) -> IBackend:
+    def make_backend(self, path: str, **limits: Any) -> IBackend:
         return MemoryBackend()
 
 
@@ -52,7 +52,7 @@ class DurableContract(BackendContract):
     kind: str
     sync = "always"
 
-    def make_backend(self, path: str) -> IBackend:
+    def make_backend(self, path: str, **limits: Any) -> IBackend:
         return self.make_synced(path, self.sync)
 
     def make_synced(self, path: str, sync: str) -> IBackend:
@@ -405,12 +405,12 @@ class UnsyncedContract(DurableContract):
 
     sync = "never"
 
-    def make_backend(self, path: str) -> IBackend:
+    def make_backend(self, path: str, **limits: Any) -> IBackend:
         boot_id = self.directory / "boot_id"
         if not boot_id.exists():
             boot_id.write_text("one\n")
         backend = self.make_synced(path, self.sync)
-        backend._folder = Folder(path, self.kind, 1, boot_id)  # type: ignore[attr-defined]
+        backend._folder = Folder(path, self.kind, 2, boot_id)  # type: ignore[attr-defined]
         return backend
 
     def opened_after(self, path: str, boot: str = "one", sync: str = "never") -> IBackend:

@@ -66,10 +66,20 @@ class RecordTests(SynchronousTestCase):
             self.assert_damaged(KEY, body + crc32(body, crc32(KEY)).to_bytes(4, "little"))
 
     def test_another_version_is_noticed(self) -> None:
-        body = b"\x02" + RECORD[1:-4]
-        self.assert_damaged(KEY, body + crc32(body, crc32(KEY)).to_bytes(4, "little"))
+        for version in (0, 3, 255):
+            body = bytes([version]) + RECORD[1:-4]
+            self.assert_damaged(KEY, body + crc32(body, crc32(KEY)).to_bytes(4, "little"))
 
-    def test_the_format_of_version_1_is_for_ever(self) -> None:
+    def test_without_flags_expiry_and_a_cas_of_its_own_a_record_is_short(self) -> None:
+        item = Item(0, 3, 0, 0, 12, 12, 13, 14, b"value")
+        record = encode(KEY, item)
+        self.assertEqual(len(RECORD) - len(record), 20)
+        self.assertEqual(decode(KEY, record), item)
+        self.assertEqual(record.hex()[:-8],
+                         "02" "00" "0300" "0c00000000000000" "0d00000000000000" "0e000000"
+                         "76616c7565")  # fmt: skip
+
+    def test_the_format_of_a_whole_record_is_for_ever(self) -> None:
         self.assertEqual(
             RECORD.hex(),
             "01" "00" "0300" "07000000" "0068e5cf8b010000" "0b00000000000000"

@@ -46,6 +46,7 @@ OUTSIDE = {
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
+    "backends.checkpoint": {"lmdb"},
     "backends.tables": {"lmdb"},
     "storage": {"zope.interface", "twisted"},
     "protocols": {"zope.interface", "twisted", "attrs"},

@@ -127,7 +127,7 @@ class FullMapTests(LMDBCase):
 
     def test_nothing_may_grow_and_nothing_is_lost_until_there_is_room_again(self) -> None:
         backend = self.opened(sync="never", limit=0, checkpoint=0)
-        backend._limit = 1 << 40  # the map stays as it is, at 64 MiB
+        backend._packing.resize(1 << 40)  # the map stays as it is, at 64 MiB
         stored = 0
         for number in range(100):
             (result,) = backend.perform([[put(b"%d" % number, b"v" * MIB)]], NOW)[0]

@@ -53,7 +53,7 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("I", "max-item-size", "5m", QUIET),
     ("S", "enable-sasl", None, REFUSED),
     ("F", "disable-flush-all", None, QUIET),
-    ("X", "disable-dumping", None, WARNED),
+    ("X", "disable-dumping", None, QUIET),
     ("W", "disable-watch", None, QUIET),
     ("Y", "auth-file", "/etc/memcached.auth", REFUSED),
     ("e", "memory-file", "/tmp/m", WARNED),

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from cryptography import x509
@@ -652,6 +652,102 @@ def test_what_happens_can_be_watched(tmp_path: Path) -> None:
         assert len({each["cfd"] for each in fields if "cfd" in each}) == 1
         assert (fields[0]["rip"], fields[0]["rport"]) == ("127.0.0.1", str(port))
         assert fields[5]["reason"] == "normal"
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "memory"])
+def test_evictions_can_be_watched_and_counted(tmp_path: Path, kind: str) -> None:
+    with Server(tmp_path, "--storage-limit", "1m", kind=kind) as server:
+        watcher, client = server.connect(), server.connect()
+        assert watcher.ask(b"watch evictions\r\n") == b"OK\r\n"
+        count = 0
+
+        def fill() -> bool:
+            nonlocal count
+            for number in range(100):
+                key = b"k%d" % (count + number)
+                assert client.ask(b"set %b 0 0 10000\r\n%b\r\n" % (key, BIG[:10000])) == STORED
+            count += 100
+            return int(stats_of(client)["evictions"]) > 0
+
+        eventually(fill, "something is evicted")
+        fields = dict(word.split("=") for word in watcher.line().decode().split())
+        assert fields["type"] == "eviction"
+        assert fields["key"] in {f"k{number}" for number in range(count)}
+        assert (fields["fetch"], fields["ttl"], fields["size"]) == ("no", "-1", "10000")
+        assert stats_of(client)["limit_maxbytes"] == str(1 << 20)
+        assert client.ask(b"cache_memlimit 64\r\n")[:2] in (b"OK", b"ME")
+        watcher.close()
+        client.close()
+        check_unharmed(server)
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "directory", "memory"])
+def test_a_dump_while_others_write(tmp_path: Path, kind: str) -> None:
+    count = 2_000 if kind == "directory" else 50_000
+    with Server(tmp_path, kind=kind) as server, ExitStack() as stack:
+        writer, stalled, reader = (stack.enter_context(server.connect()) for _ in range(3))
+        for start in range(0, count, 1000):
+            sets = [b"set k%d 0 0 3 noreply\r\nabc\r\n" % (start + n) for n in range(1000)]
+            assert writer.ask(b"".join(sets) + b"get none\r\n") == b"END\r\n"
+        # One that does not read holds up neither those who write nor those who read.
+        stalled.send(b"lru_crawler metadump all\r\n")
+        assert stalled.line() == b"OK\r\n"
+        stop = Event()
+        answers: list[bytes] = []
+
+        def write() -> None:
+            lines = b"set k%d 0 0 5\r\nagain\r\nset new%d 0 0 1\r\nx\r\ndelete new%d\r\n"
+            while not stop.is_set():
+                number = len(answers)
+                line = lines % (number % count, number, number)
+                answers.append(writer.ask(line, b"DELETED\r\n"))
+
+        thread = Thread(target=write)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(stop.set)
+        check_served(server)
+        stalled.close()
+
+        def dump() -> bytes:
+            reader.send(b"lru_crawler metadump all\r\nget k0\r\n")
+            first = reader.line()
+            return b"" if first.startswith(b"BUSY") else first + reader.until(b"END\r\n")
+
+        def dumped() -> bytes:
+            lines = dump()
+            answer = reader.until(b"END\r\n")
+            assert answer.startswith(b"VALUE k0 0 "), answer
+            return lines
+
+        told = eventually(dumped, "the turn of the one that has gone is free")
+        keys = [line.split(b" ")[0][4:] for line in told.splitlines()[1:-1]]
+        kept = sorted(key for key in keys if key.startswith(b"k"))
+        assert kept == sorted(b"k%d" % number for number in range(count))
+        stop.set()
+        thread.join()
+        assert len(answers) > 1
+        assert set(answers) == {STORED + STORED + b"DELETED\r\n"}
+        check_unharmed(server)
+
+
+def test_dumps_cost_no_memory_and_take_turns(tmp_path: Path) -> None:
+    # In memory, for what is read of a file in LMDB counts as memory, too.
+    with Server(tmp_path, kind="memory") as server, ExitStack() as stack:
+        with server.connect() as client:
+            for start in range(0, 100_000, 1000):
+                sets = [b"set %0200d 0 0 1 noreply\r\nx\r\n" % (start + n) for n in range(1000)]
+                assert client.ask(b"".join(sets) + b"get none\r\n") == b"END\r\n"
+            slow = stack.enter_context(server.connect())
+            with bounded_memory(server, 16 * MEGABYTE):
+                slow.send(b"lru_crawler metadump all\r\n")
+                assert slow.line() == b"OK\r\n"
+                for _ in range(20):
+                    other = stack.enter_context(server.connect())
+                    assert other.ask(b"lru_crawler metadump all\r\n").startswith(b"BUSY ")
+                check_served(server)
+            assert slow.until(b"END\r\n").count(b"key=0") == 100_000
         check_unharmed(server)
 
 

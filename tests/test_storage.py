@@ -25,7 +25,7 @@ from mctwist.interfaces import (
     StorageError,
     StoreFull,
 )
-from mctwist.item import Entry
+from mctwist.item import BYTES, Entry, Item
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
 from mctwist.testing import (
     START,
@@ -117,7 +117,7 @@ class StorageCase(SynchronousTestCase):
     """A service with pools that run when told."""
 
     def setUp(self) -> None:
-        self.reactor = ManualReactor()
+        self.reactor: ManualReactor = ManualReactor()
         self.pool = ManualPool()
         self.read_pool = ManualPool()
         self.maintenance_pool = ManualPool()
@@ -251,6 +251,41 @@ class BatchTests(StorageCase):
         self.now(service, put(b"key"))
         self.assertEqual(service.live(), self.backend.live())
         self.assertEqual(service.live()[0], 1)
+
+
+class AwayReactor(ManualReactor):
+    """
+    A reactor whose thread is not the test's own.
+
+    :ivar called: what it is to do there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[Callable[[], Any]] = []
+
+    def callFromThread(self, f: Callable[..., Any], *args: Any, **kw: Any) -> None:
+        self.called.append(lambda: f(*args, **kw))
+
+
+class EvictionTests(StorageCase):
+    """Who is told of what is evicted."""
+
+    def test_somebody_is_told_in_the_reactor_as_long_as_he_wants_to_be(self) -> None:
+        reactor = self.reactor = AwayReactor()
+        service = self.service()
+        told: list[list[Entry]] = []
+        self.assertIsNone(self.backend.evicted)
+        service.on_eviction(told.append)
+        assert self.backend.evicted is not None
+        victims = [Entry(b"k", Item(BYTES, 0, 0, 0, 1, 1, 1, 1, b""), 1, 1, False)]
+        self.backend.evicted(victims)
+        self.assertEqual(told, [])
+        for call in reactor.called:
+            call()
+        self.assertEqual(told, [victims])
+        service.on_eviction(None)
+        self.assertIsNone(self.backend.evicted)
 
 
 class ReadTests(StorageCase):

@@ -747,6 +747,51 @@ class FlushTests(TextCase):
         )
 
 
+class FlushPrefixTests(TextCase):
+    """flush_prefix, which memcached has not."""
+
+    def test_it_takes_what_begins_with_the_prefix_and_nothing_else(self) -> None:
+        self.check(
+            *(stored(key, b"v") for key in (b"a", b"a:", b"a:b", b"b", b"ba:")),
+            (b"flush_prefix a:\r\n", OK),
+            stored(b"a:new", b"v"),
+            (b"get a: a:b\r\n", END),
+            *(hit(key, b"v") for key in (b"a", b"b", b"ba:", b"a:new")),
+            (b"flush_prefix b noreply\r\nget b ba:\r\n", END),
+            hit(b"a", b"v"),
+            (b"flush_prefix %b\r\n" % LONGEST, OK),
+        )
+
+    def test_what_is_no_prefix(self) -> None:
+        self.check(
+            stored(b"a", b"v"),
+            *lines(
+                BAD_FORMAT,
+                b"flush_prefix",
+                b"flush_prefix %b" % TOO_LONG,
+                b"flush_prefix a 10",
+                b"flush_prefix a b noreply x",
+            ),
+            (b"flush_prefix noreply\r\nflush_prefix a 10 noreply\r\n", b""),
+            hit(b"a", b"v"),
+        )
+
+    def test_too_many_at_once(self) -> None:
+        lengths = range(1, 18)
+        several = b"".join(b"flush_prefix %b\r\n" % (b"p" * length) for length in lengths)
+        refused = b"SERVER_ERROR too many prefixes are being flushed\r\n"
+        self.check((several, OK * 16 + refused), 3600, (b"flush_prefix p\r\n", OK), bytewise=False)
+
+    def test_it_may_be_refused(self) -> None:
+        self.check(
+            stored(b"k", b"v"),
+            (b"flush_prefix k\r\n", b"CLIENT_ERROR flush_prefix not allowed\r\n"),
+            (b"flush_prefix k noreply\r\n", b""),
+            hit(b"k", b"v"),
+            settings=TextSettings(flush_enabled=False),
+        )
+
+
 class ArithmeticTests(TextCase):
     """Fact 14: incr and decr."""
 
@@ -893,6 +938,9 @@ class StatsTests(TextCase):
             (b"delete k\r\n", "delete_hits"),
             (b"flush_all\r\n", "cmd_flush"),
             (b"flush_all bogus\r\n", "cmd_flush"),
+            (b"flush_prefix k\r\n", "cmd_flush"),
+            (b"flush_prefix k noreply\r\n", "cmd_flush"),
+            (b"flush_prefix\r\n", "cmd_flush"),
             (b"set y 0 0 1\r\nno\r\n", "cmd_set"),
             (b"get x %b\r\n" % TOO_LONG, "cmd_get get_misses"),
             (b"get x x x\r\n", "cmd_get get_misses"),

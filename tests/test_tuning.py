@@ -15,10 +15,16 @@ class TuningTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.limits: list[int] = []
         self.levels: list[int] = []
-        settings = TextSettings(set_limit=self.limits.append, set_verbosity=self.levels.append)
+        settings = TextSettings(set_limit=self.set_limit, set_verbosity=self.levels.append)
         self.server = TextServer(settings=settings)
         self.addCleanup(self.server.stop)
         self.client = self.server.connect()
+
+    def set_limit(self, size: int) -> bool:
+        if size > 1 << 40:
+            return False
+        self.limits.append(size)
+        return True
 
     def ask(self, line: str) -> bytes:
         return self.client.ask(line.encode() + b"\r\n")
@@ -120,6 +126,10 @@ class TuningTests(SynchronousTestCase):
         self.assertTrue(self.ask("cache_memlimit 7").startswith(b"MEMLIMIT_TOO_SMALL "))
         self.assertTrue(
             self.ask("cache_memlimit 1000000001").startswith(b"MEMLIMIT_ADJUST_FAILED ")
+        )
+        self.assertEqual(
+            self.ask("cache_memlimit 1048577"),
+            b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
         )
         self.assertEqual(self.limits, [64 << 20, 100 << 20])
 

@@ -1,7 +1,7 @@
 """Who watches: the lines that are told, to whom, and what becomes of those who do not read."""
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import Results, StoreFull
+from mctwist.item import BYTES, Entry, Item
 from mctwist.protocols.text import TextSettings
 from mctwist.testing import NOW, START
 from mctwist.watch import MOST_WATCHERS
@@ -22,14 +23,11 @@ FOUND = "status=found clsid=1 cfd=0 size="
 NOT_FOUND = "status=not_found clsid=0 cfd=0 size=0"
 
 
-class Evicted(NamedTuple):
+def evicted(key: bytes, fetched: bool, expiry: int, accessed: float, length: int) -> Entry:
     """What had to make room."""
-
-    key: bytes
-    fetched: bool
-    expiry: int
-    accessed: float
-    length: int
+    return Entry(
+        key, Item(BYTES, 0, 0, expiry, 1, 1, 1, int(accessed), b""), length, int(accessed), fetched
+    )
 
 
 class WatchCase(SynchronousTestCase):
@@ -151,8 +149,8 @@ class EventTests(WatchCase):
         watcher = self.watcher(b"evictions")
         self.server.watchers.evicted(
             [
-                Evicted(b"a b", True, NOW + 9500, START - 60, 100),
-                Evicted(b"never", False, 0, START, 0),
+                evicted(b"a b", True, NOW + 9500, START - 60, 100),
+                evicted(b"never", False, 0, START, 0),
             ]
         )
         self.assertEqual(
@@ -162,6 +160,29 @@ class EventTests(WatchCase):
                 "eviction key=never fetch=no ttl=-1 la=0 clsid=1 size=0",
             ],
         )
+
+    def test_the_store_tells_of_evictions_while_somebody_watches_them(self) -> None:
+        backend = MemoryBackend(limit=10_000, evicts=True)
+        self.server = self.make_server(backend=backend)
+        client = self.server.connect()
+
+        def fill(name: bytes) -> None:
+            value = b" 0 0 1000 noreply\r\n" + b"v" * 1000 + b"\r\n"
+            client.ask(b"".join(b"set %b%d" % (name, number) + value for number in range(50)))
+
+        fill(b"a")
+        first, other = self.watcher(b"evictions"), self.watcher(b"evictions fetchers")
+        fill(b"b")
+        told = self.told(first)
+        self.assertTrue(told)
+        for line in told:
+            self.assertRegex(line, r"^eviction key=a\d+ fetch=no ttl=-1 la=0 clsid=1 size=1000$")
+        self.assertEqual(self.told(other), told)
+        for watcher in (first, other):
+            self.assertIsNotNone(backend.evicted)
+            watcher.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNone(backend.evicted)
+        fill(b"c")
 
     def test_connections(self) -> None:
         watcher = self.watcher(b"connevents")

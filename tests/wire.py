@@ -45,7 +45,9 @@ class TextServer:
         self.storage = StorageService(self.backend, self.reactor, inline_reads, **pools)
         self.stats = Stats(self.reactor.seconds)
         self.settings = settings or TextSettings()
-        self.watchers = Watchers(self.stats, self.reactor.seconds, replies.REFUSALS)
+        self.watchers = Watchers(
+            self.stats, self.reactor.seconds, replies.REFUSALS, self.storage.on_eviction
+        )
         self.lost: list[TextProtocol] = []
         self.storage.startService()
 

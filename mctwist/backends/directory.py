@@ -30,7 +30,7 @@ from zlib import crc32
 
 from zope.interface import implementer
 
-from mctwist.backends.eviction import evict
+from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.folder import Folder
 from mctwist.backends.rounds import Rounds
 from mctwist.backends.sieve import MOST_VISITS, Sieve
@@ -249,6 +249,8 @@ class DirectoryBackend:
         if self._evicts and state.stored > self._limit:
             victims = evict(transaction, sieve, self._limit, self._rounds.in_order)
         self._commit(transaction)
+        self._rounds.committed(state)
+        welcome(transaction.finish(), sieve)
         self._tally.batches += 1
         self._tally.operations += sum(map(len, answers))
         for entry in victims:

@@ -1,24 +1,38 @@
 """
 Eviction: which items go when there are too many bytes of them.
 
-The hand of `sieve` goes over the places from the oldest to the newest. It takes what nobody has
-visited, and in one batch it does not go far: a store in which everything has been visited is not
-gone through from end to end while a client waits. What is left to evict is for the next batch.
+Items stay in the order of their places, which is the order in which they came, and two hands go
+over them, as in S3-FIFO (Yang and others, SOSP 2023) with SIEVE (Zhang and others, NSDI 2024) for
+its larger part:
+
+    oldest |   established   hand ->        | gate ->   young | newest
+
+While a tenth of all items or more is young, the gate moves: what has been visited since it came is
+established from then on, what has not is evicted. Else the hand moves, from the oldest to the gate
+and begins again, and `sieve` says whom it spares. So what is asked for once, a scan above all,
+takes up a tenth of the room and no more. Who was evicted too early is known again by a ghost of
+his key when he comes back, and counts as visited from the first.
+
+In one batch neither goes far: a store in which everything has been visited is not gone through
+from end to end while a client waits. What is left to evict is for the next batch.
 """
 
 from collections.abc import Generator
-from contextlib import closing
 from typing import Callable
 
 from mctwist.backends.sieve import Sieve
-from mctwist.backends.transaction import Transaction
+from mctwist.backends.transaction import Change, Transaction
 from mctwist.item import Entry, without_value
+
+#: The part of the items that is young.
+YOUNG = 0.1
 
 #: One batch evicts so many items beside one for each that it writes, ...
 MOST_VICTIMS = 500
 #: ... and passes over so many for each of them.
 MOST_SPARED = 20
 
+#: The places behind one, in order, and the keys that may be there.
 InOrder = Callable[[int], "Generator[tuple[int, bytes], None, None]"]
 
 
@@ -26,25 +40,53 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
     """
     Remove items until there are `allowed` bytes of them, or enough have gone for one batch.
 
-    :param in_order: the places behind one, in order, and the keys that may be there.
     :return: what has gone; nothing: nothing could.
     """
     state = transaction.state
     victims: list[Entry] = []
     most = MOST_VICTIMS + 2 * transaction.written
     steps = most * MOST_SPARED
-    for _ in range(2):
-        with closing(in_order(state.hand)) as places:
-            for place, key in places:
-                state.hand = place
-                steps -= 1
-                item = None if sieve.spare(place) else transaction.evict(key, place)
+    young, old = in_order(state.gate), in_order(state.hand)
+    try:
+        rounds = 0
+        while state.stored > allowed and len(victims) < most and steps:
+            steps -= 1
+            found = None
+            if state.place - state.gate > YOUNG * state.items:
+                found = next(young, None)
+            if found is not None:
+                place, key = found
+                state.gate = place
+                item = None if sieve.admit(place) else transaction.evict(key, place)
                 if item is not None:
-                    accessed, fetched = transaction.accessed(item)
-                    bare, length = without_value(item), len(item.value)
-                    victims.append(Entry(key, bare, length, accessed, fetched))
-                if state.stored <= allowed or len(victims) >= most or not steps:
-                    return victims
-        state.hand = 0  # behind the newest comes the oldest
-        sieve.end_round()
+                    sieve.remember(key)
+            else:
+                found = next(old, None)
+                if found is None or found[0] > state.gate:
+                    # Behind the newest of them comes the oldest.
+                    rounds += 1
+                    if rounds > 1 and (state.gate == 0 or not victims):
+                        break
+                    sieve.end_round(state.gate)
+                    old.close()
+                    state.hand, old = 0, in_order(0)
+                    continue
+                place, key = found
+                state.hand = place
+                item = None if sieve.spare(place) else transaction.evict(key, place)
+            if item is not None:
+                accessed, fetched = transaction.accessed(item)
+                bare, length = without_value(item), len(item.value)
+                victims.append(Entry(key, bare, length, accessed, fetched))
+    finally:
+        young.close()
+        old.close()
     return victims
+
+
+def welcome(changes: "list[Change]", sieve: Sieve) -> None:
+    """Know again who of those that have come was evicted not long ago."""
+    if sieve.has_ghosts:
+        for key, new, old in changes:
+            if old is None and new is not None and sieve.knows(key):
+                sieve.visit(new.place)

@@ -55,10 +55,11 @@ class Journal:
         if sync != "never":
             sync_directory(path.parent)
 
-    def append(self, state: bytes, entries: Iterable[Entry]) -> None:
+    def append(self, state: bytes, entries: Iterable[Entry], awaited: bool = True) -> None:
         """
         Write one batch.
 
+        :param awaited: somebody is to be told that it is durable; else the next sync will do.
         :raises OSError: it has not been written, or not synced; what was before it stays.
         """
         parts = [state]
@@ -73,7 +74,7 @@ class Journal:
         try:
             self._write(_FRAME.pack(len(body), crc32(body)) + body)
             self._synced = False
-            if self._sync == "always":
+            if awaited and self._sync == "always":
                 self.sync()
         except OSError:
             # The next frame is written over this one; cutting it off only saves a replay.

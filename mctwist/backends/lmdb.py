@@ -26,7 +26,6 @@ When there is no room on the disk a batch is run again a step at a time, each a 
 those that grow the store fail, the others do not.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -38,10 +37,13 @@ from typing import Any, Callable, NamedTuple, Optional
 import lmdb
 from zope.interface import implementer
 
-from mctwist.backends.eviction import evict
+from mctwist.backends.checkpoint import NOTHING, Frozen, write
+from mctwist.backends.dead import Dead
+from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.folder import Folder
 from mctwist.backends.journal import Entry as Written
 from mctwist.backends.journal import Journal, journals, next_journal, replay, sync_file
+from mctwist.backends.packing import Packing
 from mctwist.backends.sieve import MOST_VISITS, Sieve
 from mctwist.backends.state import Prefixes, State
 from mctwist.backends.tables import PREFIXES, Records, Tables, finds_no_room
@@ -67,24 +69,11 @@ DEFAULT_LIMIT = 10 << 30
 CHECKPOINT = 16 << 20
 #: ... and at which the next batch waits for the one that is under way.
 MOST_JOURNAL = 4 * CHECKPOINT
+MIN_JOURNAL = 1 << 20
 
-#: The tables and journals may be so much larger than the limit, ...
-FILE_RATIO = 1.22
-#: ... and what LMDB may map so many times: `resize` cannot go beyond a part of this.
+#: What LMDB may map, in limits: `resize` cannot go beyond half of it.
 MAP_RATIO = 8
 
-#: Of a store whose pages take more than their part, so many bytes are written anew for each byte
-#: of a checkpoint, and so many in one transaction.
-REPACKED = 4
-REPACK_PIECE = 4 << 20
-
-#: How many dead items one batch removes, and how many are looked for at once.
-REAP = 100
-SOUGHT = 1000
-#: A checkpoint writes so many records in one transaction, and in a small store fewer: one for so
-#: many bytes of the limit.
-MOST_RECORDS = 16_384
-LIMIT_A_RECORD = 512 << 10
 #: The pieces of a walk: records, and bytes of them, read in one go.
 PIECE = 500
 PIECE_BYTES = 1 << 20
@@ -103,27 +92,12 @@ class Recent(NamedTuple):
     moved: "set[bytes]"
 
 
-class Frozen(NamedTuple):
-    """
-    What a checkpoint is to write: records, `moved` as of `Recent` (None: any), the state of the
-    store with them, and the journals they are from, which it removes.
-    """
-
-    records: Records
-    moved: "Optional[set[bytes]]"
-    state: State
-    journals: "list[Path]"
-
-
-_NOTHING = Frozen({}, set(), State(), [])
-
-
 @implementer(IBackend)
 class LMDBBackend:
     """
     :param sync: "always", "relaxed" or "never" (see the README, "What is kept when").
-    :param limit: bytes of items, as memcached counts them, above which nothing may grow. The
-        files stay within `FILE_RATIO` of it.
+    :param limit: bytes of items, as memcached counts them, above which nothing may grow; for
+        what that means on the disk see `packing`.
     :param evicts: above the limit items are evicted; if not, what would grow is refused.
     :param checkpoint: as `CHECKPOINT`.
     """
@@ -143,13 +117,13 @@ class LMDBBackend:
         self.evicted: Optional[Callable[[list[Entry]], None]] = None
         self._folder = Folder(path, "lmdb", FORMAT)
         self._sync = sync
-        self._limit = limit
-        self._allowed = limit  # less, while the pages take more than their part
+        self._packing = Packing(limit)
         self._most_limit = (MAP_RATIO // 2) * limit
         self._room = MAP_RATIO * limit + (64 << 20)
         self._evicts = evicts
         # A small store is not to be all journal.
         self._checkpoint = min(checkpoint, limit // 64)
+        self._most_journal = max(min(MOST_JOURNAL, limit // 8), MIN_JOURNAL)
         self._open = False
         self._tables: Optional[Tables] = None
         self._journal: Optional[Journal] = None
@@ -158,7 +132,7 @@ class LMDBBackend:
         self._now = 0  # of the last batch
         # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
         # has taken hold of both and then begins a transaction misses nothing.
-        self._layers: tuple[Recent, Frozen] = (Recent({}, set()), _NOTHING)
+        self._layers: tuple[Recent, Frozen] = (Recent({}, set()), NOTHING)
         self._sieve = Sieve()
         self._tally = Tally()
         self._lock = Lock()  # held while a batch is published, and while the view is read
@@ -173,18 +147,10 @@ class LMDBBackend:
         self._begin_sweep()
 
     def _begin_sweep(self) -> None:
-        self._seek = False  # it is time to look for what is dead
-        self._write_stamps = False
+        self._dead = Dead(self._tally)
         self._next_seek = self._next_turn = 0  # milliseconds since the epoch
-        self._dead: deque[bytes] = deque()  # keys that were found dead, to be removed
-        self._expired_from = b""  # where to go on looking for them in `expiring`, ...
-        self._flushed_from: Optional[bytes] = None  # ... and in `items`; None: not on the way
-        self._pass_goal = 0  # the sequence number of the flush that this looks for
-        self._passed = 0  # up to which flush all has been looked through
-        self._known = 0  # the sequence number up to which LMDB knows everything
-        self._swept_prefixes = 0  # the prefixes up to this are no longer needed
+        self._write_stamps = False
         self._exhausted = False  # there was nothing to evict
-        self._repacked = b""  # where to go on writing records anew
 
     # Opening and closing
 
@@ -296,13 +262,17 @@ class LMDBBackend:
             raise StorageError("the store is closed")
         record_of, stored_stamp_of, end = self._tables.begin()
         sieve = self._sieve
+        find_recent, find_older = recent.get, record_of
+        if frozen:
+
+            def find_older(key: bytes) -> Optional[bytes]:
+                record = frozen.get(key, _ELSEWHERE)
+                return record_of(key) if record is _ELSEWHERE else record
 
         def read(key: bytes) -> Optional[Item]:
-            record = recent.get(key, _ELSEWHERE)
+            record = find_recent(key, _ELSEWHERE)
             if record is _ELSEWHERE:
-                record = frozen.get(key, _ELSEWHERE)
-                if record is _ELSEWHERE:
-                    record = record_of(key)
+                record = find_older(key)
             if record is None:
                 return None
             try:
@@ -315,8 +285,8 @@ class LMDBBackend:
             return sieve.stamp_of(place) or stored_stamp_of(place)
 
         def end_both() -> None:
-            nonlocal record_of, stored_stamp_of
-            del record_of, stored_stamp_of
+            nonlocal record_of, stored_stamp_of, find_older
+            del record_of, stored_stamp_of, find_older
             end()
 
         return read, stamp_of, end_both
@@ -386,23 +356,26 @@ class LMDBBackend:
         state = before.copy()
         read, stamp_of, end = self._begin()
         assert self._tables is not None
-        reaped = list(islice(self._dead, REAP))
+        reaped = self._dead.piece()
+        swept = self._dead.swept_prefixes(reaped)
         victims: list[Entry] = []
         try:
-            limit = None if self._evicts else self._limit
+            limit = None if self._evicts else self._packing.limit
             transaction = Transaction(read, stamp_of, self._sieve, state, now, limit)
             answers = run(transaction, lists)
             if reaped:
                 self._reap(transaction, reaped)
-            if self._evicts and state.stored > self._allowed:
-                victims = evict(transaction, self._sieve, self._allowed, self._tables.in_order)
+            if self._evicts and state.stored > self._packing.allowed:
+                victims = evict(
+                    transaction, self._sieve, self._packing.allowed, self._tables.in_order
+                )
                 self._exhausted = not victims
-            swept = self._swept_prefixes if len(self._dead) == len(reaped) else 0
             if swept:
                 state.prefixes = state.prefixes.after(swept)
         finally:
             end()
         changes = transaction.finish()
+        welcome(changes, self._sieve)
         entries: list[Written] = [
             (key, None if new is None else encode(key, new)) for key, new, _ in changes
         ]
@@ -412,16 +385,11 @@ class LMDBBackend:
         if entries or record != before.encode():
             if state.stored > before.stored:
                 self._check_room()
-            self._append(record, entries)
+            self._append(record, entries, bool(lists))
             self._publish(state, entries, changes)
         self._tally.batches += 1
         self._tally.operations += sum(map(len, answers))
-        for _ in reaped:
-            self._dead.popleft()
-        if reaped and not self._dead:
-            self._seek = True
-        if swept:
-            self._swept_prefixes = 0
+        self._dead.removed(reaped, swept)
         if victims:
             self._tell(victims)
         return answers
@@ -431,7 +399,7 @@ class LMDBBackend:
         assert self._tables is not None
         if self._stuck is not None:
             raise StoreFull(str(self._stuck))
-        if self._evicts or self._taken <= FILE_RATIO * self._limit:
+        if self._evicts or self._taken <= self._packing.most_bytes:
             return
         # What has been deleted since the last checkpoint may have made room.
         if self._journal.size:
@@ -440,7 +408,7 @@ class LMDBBackend:
             self.maintain()
         except StorageError as fault:
             raise StoreFull(str(fault)) from fault
-        if self._taken > FILE_RATIO * self._limit:
+        if self._taken > self._packing.most_bytes:
             raise StoreFull("the pages of the store are at their limit")
 
     @property
@@ -450,9 +418,9 @@ class LMDBBackend:
         assert self._tables is not None
         return self._tables.taken + self._journal.size
 
-    def _append(self, state: bytes, entries: "list[Written]") -> None:
+    def _append(self, state: bytes, entries: "list[Written]", awaited: bool) -> None:
         assert self._journal is not None
-        if self._journal.size > MOST_JOURNAL:
+        if self._journal.size > self._most_journal:
             try:
                 self.maintain()
             except StorageError as fault:
@@ -460,11 +428,11 @@ class LMDBBackend:
             self._turn()
         try:
             try:
-                self._journal.append(state, entries)
+                self._journal.append(state, entries, awaited)
             except OSError as fault:
                 if not (finds_no_room(fault) and self._make_room()):
                     raise
-                self._journal.append(state, entries)
+                self._journal.append(state, entries, awaited)
         except OSError as fault:
             if finds_no_room(fault):
                 raise StoreFull(str(fault)) from fault
@@ -521,7 +489,9 @@ class LMDBBackend:
 
     @property
     def pending(self) -> bool:
-        return bool(self._dead) or (self._evicts and self._state.stored > self._allowed)
+        if self._dead or self._dead.due:
+            return True
+        return self._evicts and self._state.stored > self._packing.allowed
 
     def _reap(self, transaction: Transaction, keys: "list[bytes]") -> None:
         for key in keys:
@@ -540,14 +510,12 @@ class LMDBBackend:
         """What is to be done from time to time is due again."""
         if now >= self._next_seek or not self._next_seek:
             self._next_seek = now + _SECOND
-            self._seek = not self._dead
+            self._dead.due = not self._dead
         if now >= self._next_turn:
             if self._next_turn:
                 self._turn_at_leisure()
             self._next_turn = now + _MINUTE
-        elif self._state.prefixes.last > self._known or (
-            self._state.dead and self._state.flushed > self._known
-        ):
+        elif self._dead.awaits_checkpoint(self._state):
             # The sweep after a flush waits for LMDB to know what was flushed.
             self._turn_at_leisure()
         elif self._exhausted:
@@ -560,72 +528,21 @@ class LMDBBackend:
             self._turn()
         self._write_stamps = True
 
-    def _find_dead(self) -> None:
-        """Look for a piece of what is dead, unless what was found last is still there."""
-        assert self._tables is not None
-        self._seek = False
-        if self._dead:
-            return
-        keys, self._expired_from = self._tables.expired(self._expired_from, self._now, SOUGHT)
-        self._tally.examined += len(keys)
-        if not keys:
-            keys = self._find_flushed()
-        self._dead.extend(keys)
-
-    def _find_flushed(self) -> "list[bytes]":
-        """
-        Go on looking through everything for what a flush has left dead.
-
-        A pass begins when LMDB knows all that the flush has covered, and sees it all.
-        """
-        assert self._tables is not None
-        state = self._state
-        goal = max(state.flushed if state.dead else 0, state.prefixes.last)
-        if self._flushed_from is None:
-            if goal <= self._passed:
-                # What a prefix flushed again covers has been looked through.
-                self._swept_prefixes = self._passed if state.prefixes.last else 0
-                return []
-            if goal > self._known:
-                return []
-            self._flushed_from, self._pass_goal = b"", goal
-            self._tally.passes += 1
-        keys: list[bytes] = []
-        # One call goes on until it has found something, but not for long.
-        for _ in range(10):
-            found = self._tables.from_key(self._flushed_from, b"", PIECE, PIECE_BYTES)
-            self._tally.examined += len(found)
-            if not found:
-                self._flushed_from, self._passed = None, self._pass_goal
-                self._swept_prefixes = self._pass_goal if state.prefixes.last else 0
-                break
-            self._flushed_from = found[-1][0] + b"\0"
-            keys += [key for key, record in found if self._is_flushed(state, key, record)]
-            if keys:
-                break
-        return keys
-
-    def _is_flushed(self, state: State, key: bytes, record: bytes) -> bool:
-        try:
-            sequence = decode(key, record).sequence
-        except DamagedRecord:
-            return False
-        return sequence <= state.flushed or state.prefixes.cover(key, sequence)
-
     # Checkpoints
 
     @property
     def due(self) -> bool:
         return (
-            self._layers[1] is not _NOTHING
-            or self._seek
+            self._layers[1] is not NOTHING
+            or self._dead.due
             or self._write_stamps
+            or self._packing.due > 0
             or len(self._sieve.visits) >= MOST_VISITS
         )
 
     def _turn(self) -> None:
         """Freeze what is recent, and begin a new journal; unless there is something frozen."""
-        if self._layers[1] is not _NOTHING:
+        if self._layers[1] is not NOTHING:
             return
         journal = self._journal
         assert journal is not None
@@ -666,16 +583,23 @@ class LMDBBackend:
 
     def maintain(self) -> None:
         with self._maintenance:
-            if self._seek:
-                self._find_dead()
+            tables = self._tables
+            if tables is None:
+                raise StorageError("the store is closed")
+            if self._dead.due:
+                self._dead.find(tables, self._state, self._now)
             if len(self._sieve.visits) >= MOST_VISITS:
                 self._sieve.fold()
-            self._write_down()
+            self._write_down(tables)
+            while self._packing.due:
+                with suppress(lmdb.Error):
+                    self._packing.repack(tables)
+                self._drop_view()
 
-    def _write_down(self) -> None:
+    def _write_down(self, tables: Tables) -> None:
         """Bring into LMDB what is frozen, and when it is time the stamps."""
         frozen = self._layers[1]
-        if frozen is _NOTHING and not self._write_stamps:
+        if frozen is NOTHING and not self._write_stamps:
             return
         began = perf_counter()
         stamps: dict[int, int] = {}
@@ -683,7 +607,7 @@ class LMDBBackend:
             self._sieve.fold()
             stamps = self._sieve.stamps()
         try:
-            self._write(frozen, stamps)
+            write(tables, frozen, stamps, self._packing.limit, self._drop_view)
             # In order, and before the next are written: an old journal that was left behind
             # would be replayed over what is newer.
             for path in frozen.journals:
@@ -696,44 +620,19 @@ class LMDBBackend:
             raise self._stuck from fault
         self._sieve.written(stamps)
         self._write_stamps = False
-        if frozen is not _NOTHING:
-            self._layers = (self._layers[0], _NOTHING)
-            self._known = frozen.state.sequence
-            self._expired_from = b""  # what was found and removed is no longer in the way
-            self._adapt()
+        if frozen is not NOTHING:
+            self._layers = (self._layers[0], NOTHING)
+            self._dead.checkpointed(frozen.state.sequence)
+            self._packing.checkpointed(tables, self._state.stored, self._checkpoint)
             self._tally.checkpoints += 1
             self._tally.last_checkpoint_seconds = perf_counter() - began
         self._drop_view()
         self._stuck = None
 
-    def _adapt(self) -> None:
-        """
-        Allow fewer bytes of items while the pages take more than their part, more when they
-        take less. LMDB fills its pages by half to nine tenths, and merges them late: what is
-        evicted leaves holes, which the items that come later fill.
-        """
-        assert self._tables is not None
-        bound = int(FILE_RATIO * self._limit) - 2 * self._checkpoint
-        if self._tables.taken > bound - self._checkpoint:
-            self._repack()
-        over = self._tables.taken - bound
-        if over > 0:
-            self._allowed = min(self._allowed, self._state.stored - over)
-        else:
-            self._allowed = min(self._limit, self._allowed + self._limit // 64)
-
-    def _repack(self) -> None:
-        assert self._tables is not None
-        left = REPACKED * self._checkpoint
-        piece = max(min(self._limit // 128, REPACK_PIECE), 64 << 10)
-        while left > 0:
-            self._drop_view()
-            self._repacked = self._tables.repack(self._repacked, piece)
-            left -= piece
-
     def _write_all(self) -> None:
         """Have nothing frozen and nothing recent, in this thread."""
-        self._seek = False
+        self._dead.due = False
+        self._packing.due = 0
         self._write_stamps = True
         self.maintain()
         self._sync_journal()
@@ -742,46 +641,6 @@ class LMDBBackend:
             journal.close()
             self._freeze([journal.path])
         self.maintain()
-
-    def _write(self, frozen: Frozen, stamps: "dict[int, int]") -> None:
-        tables = self._tables
-        if tables is None:
-            raise StorageError("the store is closed")
-        records, moved, state, _ = frozen
-        encoded = None if frozen is _NOTHING else state.encode()
-        try:
-            self._write_pieces(tables, records, moved, encoded, stamps)
-        except lmdb.Error as fault:
-            if not finds_no_room(fault):
-                raise
-            # A page that is given up is used again from the next transaction on.
-            removals: Records = {key: None for key, record in records.items() if record is None}
-            tables.commit(removals, None, encoded, {})
-            self._write_pieces(tables, records, None, encoded, {})
-
-    def _write_pieces(
-        self,
-        tables: Tables,
-        records: Records,
-        moved: "Optional[set[bytes]]",
-        state: Optional[bytes],
-        stamps: "dict[int, int]",
-    ) -> None:
-        """
-        In transactions of a part each: what a transaction changes it writes anew, elsewhere, and
-        only the next one can use the pages again that it has given up. A crash between two of
-        them does no harm, for the journals are there, and are replayed.
-        """
-        keys, places = sorted(records), sorted(stamps)
-        size = min(max(self._limit // LIMIT_A_RECORD, 64), MOST_RECORDS)
-        total = max(len(keys), len(places), 1)
-        for start in range(0, total, size):
-            end = start + size
-            piece = {key: records[key] for key in keys[start:end]}
-            visited = {place: stamps[place] for place in places[start:end]}
-            tables.commit(piece, moved, state if end >= total else None, visited)
-            # It would keep the pages.
-            self._drop_view()
 
     def _reopen(self) -> None:
         """Close LMDB, which has panicked, and open it anew; meanwhile reads are errors."""
@@ -801,7 +660,7 @@ class LMDBBackend:
     def resize(self, limit: int) -> bool:
         if not 0 < limit <= self._most_limit:
             return False
-        self._limit = self._allowed = limit
+        self._packing.resize(limit)
         return True
 
     def figures(self) -> "dict[str, Any]":
@@ -811,7 +670,7 @@ class LMDBBackend:
         journal = 0 if self._journal is None else self._journal.size
         return {
             **tally.figures(),
-            "limit_maxbytes": self._limit,
+            "limit_maxbytes": self._packing.limit,
             "mem_requested": state.stored,
             "pages_bytes": taken + journal,
             "storage": {
@@ -822,13 +681,14 @@ class LMDBBackend:
                 "bytes_live": state.size,
                 "items_dead": state.dead,
                 "bytes_dead": state.dead_size,
-                "bytes_allowed": self._allowed,
+                "bytes_allowed": self._packing.allowed,
                 "bytes_pages": taken,
                 "bytes_journal": journal,
                 "records_recent": len(recent.records),
                 "records_frozen": len(frozen.records),
                 "prefixes_flushed": len(state.prefixes),
                 "eviction_hand": state.hand,
+                "eviction_gate": state.gate,
                 "last_place": state.place,
                 "last_sequence": state.sequence,
                 "damaged_records": self.damaged,

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 
 from zope.interface import implementer
 
-from mctwist.backends.eviction import evict
+from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.rounds import Rounds
 from mctwist.backends.sieve import MOST_VISITS, Sieve
 from mctwist.backends.state import State
@@ -76,6 +76,7 @@ class MemoryBackend:
         if self._evicts and state.stored > self._limit:
             victims = evict(transaction, self._sieve, self._limit, self._rounds.in_order)
         changes = transaction.finish()
+        welcome(changes, self._sieve)
         with self._lock:
             for key, item, old in changes:
                 if item is None or (old is not None and old.place != item.place):
@@ -85,6 +86,7 @@ class MemoryBackend:
                 if item is not None:
                     self._items[key] = item
             self._state = state
+        self._rounds.committed(state)
         self._tally.batches += 1
         self._tally.operations += sum(map(len, answers))
         for entry in victims:

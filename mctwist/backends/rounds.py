@@ -6,6 +6,7 @@ What little is dead is let lie for a while: a piece a second. Where a quarter of
 or something has been flushed, the next piece follows at once.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Generator, Iterable
 from itertools import islice
@@ -42,8 +43,9 @@ class Rounds:
         self._order = in_order
         self._tally = tally
         self._to_sweep: deque[bytes] = deque()
-        self._to_judge: deque[Placed] = deque()
-        self._covered = 0  # the prefixes that this round has looked for from its beginning
+        self._places: list[Placed] = []
+        self._known = 0  # the prefixes up to this were there before the batch, ...
+        self._covered = 0  # ... and those up to this before the round
         self._next = 0  # milliseconds since the epoch
 
     def sweep(self, transaction: Transaction) -> None:
@@ -54,7 +56,8 @@ class Rounds:
         state = transaction.state
         if not self._to_sweep:
             self._to_sweep.extend(self._keys())
-            self._covered = state.prefixes.last
+            # Of this batch nothing is among the keys yet.
+            self._covered = self._known
             self._tally.passes += 1
         piece = list(islice(self._to_sweep, PIECE))
         found = 0
@@ -69,12 +72,20 @@ class Rounds:
             state.prefixes = state.prefixes.after(self._covered)
         self.busy = found > PIECE // 4 or _has_flushed(state)
 
+    def committed(self, state: State) -> None:
+        """A batch has come to `state`."""
+        self._known = state.prefixes.last
+
     def in_order(self, place: int) -> "Generator[Placed, None, None]":
-        """What is left of the round of the eviction's hand, wherever that was."""
-        if not self._to_judge:
-            self._to_judge.extend(self._order())
-        while self._to_judge:
-            yield self._to_judge.popleft()
+        """The places behind `place` and their keys, as they were not long ago."""
+        while True:
+            start = bisect_left(self._places, (place + 1, b""))
+            for place, key in islice(self._places, start, None):
+                yield place, key
+            places = list(self._order())
+            if not places or places[-1][0] <= place:
+                return
+            self._places = places
 
 
 def _has_flushed(state: State) -> bool:

@@ -21,7 +21,7 @@ from mctwist.item import DamagedRecord
 MOST_PREFIXES = 1024
 MOST_LENGTHS = 16
 
-_STATE = Struct("<QQQqQQQQQ")
+_STATE = Struct("<QQQqQQQQQQ")
 _CHECKSUM = Struct("<I")
 _PREFIX = Struct("<QB")
 
@@ -92,7 +92,7 @@ class State:
     :ivar items: items that are live (expired ones, and those under a flushed prefix, included
         until they are swept); :ivar size: their bytes, as memcached counts.
     :ivar dead: items that are flushed but still stored; :ivar dead_size: their bytes.
-    :ivar hand: the place at which eviction looked last.
+    :ivar hand: the place to which eviction's hand has come; :ivar gate: and its gate.
     :ivar prefixes: the flushed prefixes; a record of their own, for they seldom change.
     """
 
@@ -101,6 +101,7 @@ class State:
         "dead_size",
         "deadline",
         "flushed",
+        "gate",
         "hand",
         "items",
         "place",
@@ -118,6 +119,7 @@ class State:
     dead: int
     dead_size: int
     hand: int
+    gate: int
     prefixes: Prefixes
 
     def __init__(self, record: Optional[bytes] = None) -> None:
@@ -135,7 +137,8 @@ class State:
             self.dead,
             self.dead_size,
             self.hand,
-        ) = _STATE.unpack(_of_state(record)) if record else (0,) * 9
+            self.gate,
+        ) = _STATE.unpack(_of_state(record)) if record else (0,) * 10
         self.prefixes = _NONE
 
     def encode(self) -> bytes:
@@ -150,6 +153,7 @@ class State:
                 self.dead,
                 self.dead_size,
                 self.hand,
+                self.gate,
             )
         )
 

@@ -104,11 +104,17 @@ class Tables:
         record_of = txn.get
         order = self._order
 
+        # What is swept or evicted one after the other stands in one block.
+        last, block = -1, _places_in(b"")
+
         def stamp_of(place: int) -> int:
+            nonlocal last, block
             number, index = divmod(place, _PLACES)
-            visit, _ = _places_in(txn.get(_BLOCK.pack(number), b"", db=order)).get(index, (0, b""))
+            if number != last:
+                last, block = number, _places_in(txn.get(_BLOCK.pack(number), b"", db=order))
+            visit, _ = block.get(index, (0, b""))
             # That it was fetched is kept, not how late: any sequence number will do.
-            return stamp(visit & _EVEN, ALL if visit & 1 else 0)
+            return stamp((visit & _EVEN) * 1000, ALL if visit & 1 else 0)
 
         def end() -> None:
             # py-lmdb frees a reader's slot only with the object, so nobody may keep that: not
@@ -230,10 +236,10 @@ class Tables:
                         size -= len(record)
                         if size < 0:
                             break
-            for key, _ in found:
-                txn.delete(key)
-            for key, record in found:
-                txn.put(key, record)
+            with txn.cursor() as cursor:
+                for key, _ in found:
+                    txn.delete(key)
+                cursor.putmulti(found)
             taken = self._pages(txn)
         self.taken = taken
         if found:

@@ -55,16 +55,20 @@ class Snapshot:
         """:param stamp_of: the stamp that is kept of a place; 0: none."""
         self._read = read
         self._stamp_of = stamp_of
+        self._state: Optional[State] = None
         self.renew(sieve, state, now)
 
     def renew(self, sieve: Sieve, state: State, now: int) -> None:
         """Show what `read` reads as the store in `state`, at `now`."""
-        self._state = state
-        self._flushed = state.flushed_at(now) if state.deadline else state.flushed
-        self._prefixes = state.prefixes if state.prefixes.last else None
+        if state is not self._state:
+            self._state = state
+            self._flushed = state.flushed
+            self._prefixes = state.prefixes if state.prefixes.last else None
+        if state.deadline:
+            self._flushed = state.flushed_at(now)
         self.now = now
         self.visits = sieve.visits
-        self.stamp = now // 1000 << 64 | state.sequence
+        self.stamp = now << 64 | state.sequence
 
     def get(self, key: bytes) -> Optional[Item]:
         item = self._read(key)
@@ -99,6 +103,7 @@ class Snapshot:
 
     def counts(self) -> tuple[int, int]:
         state = self._state
+        assert state is not None
         return (state.items, state.size) if self._flushed == state.flushed else (0, 0)
 
 
@@ -145,14 +150,14 @@ class Transaction:
         self.now = now
         self.visits = sieve.visits
         self._second = now // 1000
-        self._written = stamp(self._second, 0)
+        self._written = stamp(now, 0)
         self._items: dict[bytes, Optional[Item]] = {}  # as they are now, stored or not
         self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
         self.replaced: list[tuple[bytes, Any]] = []
 
     @property
     def stamp(self) -> int:
-        return stamp(self._second, self.state.sequence)
+        return stamp(self.now, self.state.sequence)
 
     def _raw(self, key: bytes) -> Optional[Item]:
         item: Optional[Item] = self._items.get(key, _UNREAD)

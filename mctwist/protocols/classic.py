@@ -187,6 +187,13 @@ def flush_all(words: list[bytes], quiet: bool, now: Now) -> Step:
     return operations.flush, b"", (deadline,), replies.flushed
 
 
+def flush_prefix(words: list[bytes], quiet: bool) -> Step:
+    """`flush_prefix PREFIX`, of arcus-memcached; a delay, which it also takes, is refused."""
+    if len(words) != (3 if quiet else 2):
+        raise BAD_FORMAT
+    return operations.flush_prefix, b"", (_key(words),), replies.flushed_prefix
+
+
 def length_of(words: list[bytes]) -> int:
     """
     The length of the value that a storage command announces, in bytes.

@@ -26,6 +26,13 @@ class ClientError(Exception):
         self.wire = b"CLIENT_ERROR " + text + b"\r\n"
 
 
+class PlainError(ClientError):
+    """memcached calls it an ERROR, without saying whose."""
+
+    def __init__(self, text: bytes = b"") -> None:
+        self.wire = b"ERROR %b\r\n" % text if text else b"ERROR\r\n"
+
+
 BAD_FORMAT = ClientError(b"bad command line format")
 INVALID_EXPTIME = ClientError(b"invalid exptime argument")
 INVALID_DELTA = ClientError(b"invalid numeric delta argument")

@@ -10,7 +10,8 @@ The bound is on what waits. The pipeline is the producer of its own transport: w
 does not read its answers nothing more is run, and while too much waits nothing more is read from
 the peer. So an unread connection holds an instalment or so of answers, never a gigabyte. Steps
 are taken from what waits an instalment at a time, so they need not all exist at once: a get of
-half a million keys is a line until its turn comes.
+half a million keys is a line until its turn comes. An answer without a size, as a listing, is
+made piece by piece: the next is asked for when the peer reads.
 
 Where the transport is plain and has nothing buffered, an answer is sent at once instead of in
 the reactor's next round: one recv and one send a request, as memcached does it.
@@ -19,10 +20,11 @@ the reactor's next round: one recv and one send a request, as memcached does it.
 from collections.abc import Iterable
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
@@ -44,6 +46,17 @@ _UNKNOWN = 1 << 62
 # Only these exact types: a TLS or PROXY wrapper hands the raw socket's methods through, and what
 # went out by them would be in clear.
 _DIRECT = (tcp.Server, unix.Server)
+
+
+class Pieces(Protocol):
+    """An answer that is made piece by piece."""
+
+    def next(self) -> "Deferred[Optional[bytes]]":
+        """The next piece; None behind the last. It does not fail."""
+
+    def end(self) -> None:
+        """No more of it will be asked for."""
+
 
 #: What a dialect answers for a step that has failed; None: its command goes on, and what there is
 #: to say is said at the end of it.
@@ -84,6 +97,8 @@ class Pipeline:
         self._taken = 0  # of the part of it whose steps have all been taken
         self._reads_only = True
         self._busy = False  # an instalment is under way, or its turn has been put off
+        self._pieces: Optional[Pieces] = None  # an answer of which more is to come
+        self._asked = False  # for a piece of it
         self._fault: Optional[Exception] = None  # of the command whose answer is under way
         self._choked = False  # the peer does not read
         self._held = False  # we do not read
@@ -129,8 +144,15 @@ class Pipeline:
 
     def run_alone(self, step: Step, size: int) -> None:
         """As `run`, one step that reads, in an instalment of its own and a round of its own."""
+        self._run_alone(step, size, Pipeline._perform_alone)
+
+    def run_pieces(self, pieces: Pieces, size: int) -> None:
+        """As `run`, an answer that is made piece by piece, as the peer reads it."""
+        self._run_alone(pieces, size, Pipeline._begin_pieces)
+
+    def _run_alone(self, what: Any, size: int, how: "Callable[[Pipeline, Any], None]") -> None:
         self._size += size
-        self._waiting.append((step, size, Pipeline._perform_alone))
+        self._waiting.append((what, size, how))
         if self._busy or self._choked:
             self._hold()
         else:
@@ -139,6 +161,8 @@ class Pipeline:
     @property
     def state(self) -> str:
         """What it is at, in memcached's words."""
+        if self._pieces is not None:
+            return "conn_watch"
         if self._choked:
             return "conn_mwrite"
         return "conn_io_queue" if self._busy else "conn_read"
@@ -196,12 +220,16 @@ class Pipeline:
             # The peer is slow, but it reads.
             self._left = _UNKNOWN
             self._deadline.reset(CLOSE_TIMEOUT)
-        if (self._begun or self._waiting) and not self._busy:
+        if self._pieces is not None:
+            if not self._asked:
+                self._next_piece()
+        elif (self._begun or self._waiting) and not self._busy:
             self._turn()
         self._release()
 
     def stopProducing(self) -> None:
         self._begun, self._waiting = [], []
+        self._end_pieces()
 
     def _turn(self) -> None:
         """Run an instalment of what waits."""
@@ -232,6 +260,34 @@ class Pipeline:
 
     def _perform_alone(self, step: Step) -> None:
         self._perform([step], True)
+
+    def _begin_pieces(self, pieces: Pieces) -> None:
+        self._busy = True
+        self._pieces = pieces
+        self._next_piece()
+
+    def _next_piece(self) -> None:
+        if self._pieces is not None:
+            self._asked = True
+            self._pieces.next().addCallback(self._have_piece)
+
+    def _have_piece(self, piece: Optional[bytes]) -> None:
+        self._asked = False
+        if self._lost:
+            return
+        if piece is None:
+            self._end_pieces()
+            # What waits behind it is next.
+            self._answer([], [], True)
+            return
+        self._write(piece)
+        if not self._choked:
+            self._next_piece()
+
+    def _end_pieces(self) -> None:
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            pieces.end()
 
     def _perform(self, steps: list[Step], reads_only: bool) -> None:
         if reads_only:
@@ -354,7 +410,8 @@ class Pipeline:
     def _look(self) -> None:
         """Drop a peer that has read nothing since the last look."""
         left = _unsent(self._transport)
-        if self._busy or left < self._left:
+        at_work = self._busy and (self._pieces is None or self._asked)
+        if at_work or left < self._left:
             self._left = left
             self._deadline = self._reactor.callLater(CLOSE_TIMEOUT, self._look)
         else:

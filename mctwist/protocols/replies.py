@@ -13,6 +13,7 @@ from mctwist.interfaces import Render, Step, StoreFull
 from mctwist.item import Item
 from mctwist.operations import (
     DELETED,
+    DONE,
     EXISTS,
     NOT_FOUND,
     NOT_NUMERIC,
@@ -26,8 +27,10 @@ from mctwist.stats import Prefixes, Stats
 END = b"END\r\n"
 ERROR = b"ERROR\r\n"
 OK = b"OK\r\n"
+BUSY = b"BUSY currently processing crawler request\r\n"
 TOO_LARGE = b"SERVER_ERROR object too large for cache\r\n"
 OUT_OF_MEMORY = b"SERVER_ERROR out of memory storing object\r\n"
+TOO_MANY_PREFIXES = b"SERVER_ERROR too many prefixes are being flushed\r\n"
 INTERNAL_ERROR = b"SERVER_ERROR internal error\r\n"
 NON_NUMERIC = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
 
@@ -173,8 +176,14 @@ def flushed(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     return OK
 
 
+def flushed_prefix(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
+    """flush_prefix."""
+    stats.flush_commands += 1
+    return OK if outcome[0] is DONE else TOO_MANY_PREFIXES
+
+
 def not_flushed(stats: Stats, key: bytes, answer: bytes) -> bytes:
-    """A flush_all that is not right, or not allowed; it counts all the same."""
+    """A flush that is not right, or not allowed; it counts all the same."""
     stats.flush_commands += 1
     return answer
 
@@ -243,6 +252,7 @@ SILENT: dict[Render, Render] = {
         touched_value_and_cas,
         spoiled,
         flushed,
+        flushed_prefix,
         not_flushed,
         line,
     )

@@ -13,6 +13,7 @@ before it is not part of the line (proto_parser.c:174-184).
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable, Optional
 
 from attrs import field, frozen
@@ -26,9 +27,18 @@ from zope.interface import implementer
 from mctwist import meta_operations, operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
 from mctwist.item import KEY_LENGTH
-from mctwist.protocols import classic, meta, meta_replies, replies, statistics, tuning
+from mctwist.protocols import (
+    classic,
+    listing,
+    meta,
+    meta_replies,
+    replies,
+    statistics,
+    tuning,
+)
 from mctwist.protocols.classic import TooLarge, Upload
-from mctwist.protocols.grammar import BAD_FORMAT, ClientError
+from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError
+from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler, Listing
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, VERSION, Stats
 from mctwist.watch import Peer, Watcher, Watchers, kinds_of
@@ -56,13 +66,15 @@ class TextSettings:
     What of the server's options the text protocol goes by.
 
     :ivar max_item_size: bytes, as memcached counts an item.
-    :ivar flush_enabled: flush_all is allowed; :ivar watch_enabled: watch is.
+    :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
     :ivar set_verbosity: called with 0, 1 or 2.
-    :ivar set_limit: called with the bytes that the store may hold from now on.
+    :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
+        that can be.
     :ivar told: what else the server was told, by the name that `stats settings` has for it.
     :ivar tuned: the same, set by clients while it runs; see `tuning`.
+    :ivar crawler: whose turn it is to dump.
     """
 
     max_item_size: int = 1 << 20
@@ -71,9 +83,10 @@ class TextSettings:
     shutdown: Optional[Callable[[], None]] = None
     dump_enabled: bool = True
     set_verbosity: Callable[[int], None] = lambda level: None
-    set_limit: Callable[[int], None] = lambda size: None
+    set_limit: Callable[[int], bool] = lambda size: True
     told: Mapping[str, object] = {}
     tuned: dict[str, object] = field(factory=dict)
+    crawler: Crawler = field(factory=Crawler)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -448,6 +461,18 @@ class TextProtocol(LineReceiver):
         }
         self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
 
+    def _show_items(self, words: list[bytes]) -> None:
+        self._list(
+            listing.cachedump(
+                words, self._settings.dump_enabled, self._storage.walk, self._stats.seconds
+            )
+        )
+
+    def _list(self, answer: Listing) -> None:
+        size = self._submit()
+        if self._pipeline is not None:
+            self._pipeline.run_pieces(answer, size)
+
     def _show_connections(self, words: list[bytes]) -> None:
         self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
 
@@ -494,11 +519,15 @@ class TextProtocol(LineReceiver):
 
             self._steps.append((operations.constant, b"", (replies.OK,), begin))
 
-    def _flush_all(self, words: list[bytes], quiet: bool) -> None:
+    def _flush(self, words: list[bytes], quiet: bool) -> None:
         try:
             if not self._settings.flush_enabled:
-                raise _NO_FLUSH
-            self._write(classic.flush_all(words, quiet, self._storage.now), quiet)
+                raise ClientError(b"%b not allowed" % words[0])
+            if words[0] == b"flush_all":
+                step = classic.flush_all(words, quiet, self._storage.now)
+            else:
+                step = classic.flush_prefix(words, quiet)
+            self._write(step, quiet)
         except ClientError as error:
             error.__traceback__ = None
             render = replies.SILENT[replies.not_flushed] if quiet else replies.not_flushed
@@ -506,6 +535,23 @@ class TextProtocol(LineReceiver):
 
     def _tune(self, words: list[bytes], quiet: bool) -> None:
         self._say(tuning.VERBS[words[0]](self._settings, words), quiet)
+
+    def _crawl(self, words: list[bytes], quiet: bool) -> None:
+        dump = listing.dump_of(words)
+        if dump is None:
+            self._tune(words, quiet)
+            return
+        settings = self._settings
+        tuning.check_crawler(settings)
+        if not settings.dump_enabled:
+            raise dump.refusal
+        if self._steps:
+            raise PlainError(b"cannot pipeline other commands before " + dump.name)
+        walk = None
+        if tuning.means_all(words[2]):
+            walk = partial(self._storage.walk, *words[3:])
+        seconds, crawler = self._stats.seconds, settings.crawler
+        self._list(Listing(walk, dump.spell, seconds, replies.OK, dump.last, crawler))
 
     def _shutdown(self, words: list[bytes], quiet: bool) -> None:
         shutdown = self._settings.shutdown
@@ -547,7 +593,6 @@ class TextProtocol(LineReceiver):
 
 
 _BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
-_NO_FLUSH = ClientError(b"flush_all not allowed")
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
 _GENERAL = statistics.rendered(statistics.general)
@@ -561,6 +606,7 @@ _BOUNDS: dict[str, object] = {
     "instalment_steps": MOST_STEPS,
     "instalment_bytes": MOST_BYTES,
     "close_timeout": int(CLOSE_TIMEOUT),
+    "most_cachedump": MOST_CACHEDUMP,
     "most_prefixes": MOST_PREFIXES,
     "most_prefix_bytes": MOST_PREFIX_BYTES,
 }
@@ -597,9 +643,11 @@ _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
 }
 
 _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
-    b"flush_all": TextProtocol._flush_all,
+    b"flush_all": TextProtocol._flush,
+    b"flush_prefix": TextProtocol._flush,
     b"shutdown": TextProtocol._shutdown,
     **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
+    b"lru_crawler": TextProtocol._crawl,
 }
 
 #: What may stand behind `stats`, in the order in which memcached looks.
@@ -607,6 +655,7 @@ _STATS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"reset": TextProtocol._reset_stats,
     b"detail": TextProtocol._detail_stats,
     b"settings": TextProtocol._show_settings,
+    b"cachedump": TextProtocol._show_items,
     b"conns": TextProtocol._show_connections,
     b"extstore": lambda self, words: self._report(statistics.rendered(statistics.extstore)),
 }

@@ -13,7 +13,7 @@ what to tune it compares as many letters as were sent, so `lru m flat` is right.
 import re
 from typing import Callable, Protocol
 
-from mctwist.protocols.grammar import BAD_FORMAT, ClientError, signed32, unsigned
+from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError, signed32, unsigned
 from mctwist.protocols.replies import OK
 from mctwist.protocols.statistics import yes
 
@@ -29,17 +29,10 @@ class Tuned(Protocol):
     def tuned(self) -> dict[str, object]: ...
 
     @property
-    def set_limit(self) -> Callable[[int], None]: ...
+    def set_limit(self) -> Callable[[int], bool]: ...
 
     @property
     def set_verbosity(self) -> Callable[[int], None]: ...
-
-
-class PlainError(ClientError):
-    """memcached calls it an ERROR, without saying whose."""
-
-    def __init__(self, text: bytes = b"") -> None:
-        self.wire = b"ERROR %b\r\n" % text if text else b"ERROR\r\n"
 
 
 class Refusal(ClientError):
@@ -56,6 +49,7 @@ _BAD_CLASS = Refusal(b"BADCLASS invalid class id")
 _NO_CLASS = Refusal(b"NOTSTARTED no items to crawl")
 _TOO_SMALL = Refusal(b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
 _NOT_MEGABYTES = Refusal(b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
+_NO_LIMIT = Refusal(b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
 _BAD_WINDOW = ClientError(b"automove window too low or too high")
 _BAD_PARTS = PlainError(b"hot and warm pcts must not exceed 80")
 _BAD_FACTORS = PlainError(b"hot/warm age factors must be greater than 0")
@@ -150,11 +144,11 @@ def lru(server: Tuned, words: list[bytes]) -> bytes:
 def lru_crawler(server: Tuned, words: list[bytes]) -> bytes:
     """`lru_crawler enable|disable`, `lru_crawler sleep|tocrawl NUMBER`, `lru_crawler crawl ...`."""
     tuned = server.tuned
-    running = tuned.get("lru_crawler", "yes") == "yes"
     if len(words) == 3 and _means(words, 1, b"crawl"):
-        if not running:
-            raise _DISABLED
-        _check_classes(words[2])
+        check_crawler(server)
+        if words[2] == b"hash":
+            raise _NOT_SO
+        means_all(words[2])
     elif len(words) == 3 and _means(words, 1, b"tocrawl"):
         tuned["lru_crawler_tocrawl"] = unsigned(words[2], 32, BAD_FORMAT)
     elif len(words) == 3 and _means(words, 1, b"sleep"):
@@ -163,7 +157,7 @@ def lru_crawler(server: Tuned, words: list[bytes]) -> bytes:
             raise _BAD_SLEEP
         tuned["lru_crawler_sleep"] = sleep
     elif len(words) == 2 and _means(words, 1, b"enable"):
-        if running:
+        if _crawls(server):
             raise _STARTED
         tuned["lru_crawler"] = "yes"
     elif len(words) == 2 and _means(words, 1, b"disable"):
@@ -173,18 +167,30 @@ def lru_crawler(server: Tuned, words: list[bytes]) -> bytes:
     return OK
 
 
-def _check_classes(word: bytes) -> None:
-    """`all`, or numbers of classes with commas between (crawler.c, lru_crawler_crawl)."""
-    if word == b"all":
-        return
-    if word == b"hash":
-        raise _NOT_SO
-    numbers = [number for number in word.split(b",") if number]
-    if not numbers:
+def _crawls(server: Tuned) -> bool:
+    return server.tuned.get("lru_crawler", "yes") == "yes"
+
+
+def check_crawler(server: Tuned) -> None:
+    """Raises the answer of a server whose crawler has been disabled."""
+    if not _crawls(server):
+        raise _DISABLED
+
+
+def means_all(word: bytes) -> bool:
+    """
+    Whether class 1, in which all items are, is one of the classes that `word` names.
+
+    `all`, `hash`, or numbers with commas between (crawler.c, lru_crawler_crawl).
+    """
+    if word in (b"all", b"hash"):
+        return True
+    classes = [unsigned(number, 32, _BAD_CLASS) for number in word.split(b",") if number]
+    if not classes:
         raise _NO_CLASS
-    for number in numbers:
-        if not 0 < unsigned(number, 32, _BAD_CLASS) < _CLASSES:
-            raise _BAD_CLASS
+    if not all(0 < number < _CLASSES for number in classes):
+        raise _BAD_CLASS
+    return 1 in classes
 
 
 #: What of `extstore` takes a number of 32 bits.
@@ -232,7 +238,8 @@ def cache_memlimit(server: Tuned, words: list[bytes]) -> bytes:
         raise _TOO_SMALL
     if megabytes > 1_000_000_000:
         raise _NOT_MEGABYTES
-    server.set_limit(megabytes << 20)
+    if not server.set_limit(megabytes << 20):
+        raise _NO_LIMIT
     return OK
 
 

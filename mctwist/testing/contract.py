@@ -1,25 +1,12 @@
-"""
-The public test kit: what tests of a backend, of a dialect or of the storage service are made of.
-
-Nothing here starts a thread, opens a socket or waits: a `ManualPool` runs when it is told, and a
-`ManualReactor` is a clock that is advanced. Whoever writes a backend subclasses `BackendContract`
-together with trial's SynchronousTestCase, says how to make one, and has every promise of
-`IBackend` tested on it:
-
-    class MyBackendTests(BackendContract, SynchronousTestCase):
-        def make_backend(self, path: str) -> IBackend:
-            return MyBackend(path)
-"""
+"""What every backend promises of the items in it: a subclass tests all of it."""
 
 import random
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from mctwist import operations
@@ -29,8 +16,6 @@ from mctwist.interfaces import (
     IBackend,
     ITransaction,
     NeedsWrite,
-    Operation,
-    Render,
     Results,
     Step,
 )
@@ -41,130 +26,10 @@ if TYPE_CHECKING:
 else:
     _Case = object
 
-#: When a test begins: seconds since the epoch.
-START = 1_700_000_000
-#: The same moment in milliseconds, as steps are given it.
-NOW = START * 1000
-#: A second, in milliseconds.
-SECOND = 1000
+from mctwist.testing.doubles import NOW, SECOND, START, counts, delete, flush, get, put, step
 
 #: The most bytes of results that one batch may hold before it starts no more lists.
 MOST_BATCH_BYTES = 16 << 20
-
-
-class ManualPool:
-    """
-    A ThreadPool without threads: what it is given waits until the test says `run`.
-
-    :ivar waiting: what has been given and not run, oldest first.
-    :ivar running: it has been started, and not stopped.
-    """
-
-    def __init__(self) -> None:
-        self.waiting: list[Callable[[], None]] = []
-        self.running = False
-
-    def start(self) -> None:
-        self.running = True
-
-    def stop(self) -> None:
-        """As ThreadPool's: what was given is run first."""
-        self.run_all()
-        self.running = False
-
-    def callInThreadWithCallback(
-        self,
-        onResult: Callable[[bool, Any], object],
-        func: Callable[..., Any],
-        *args: Any,
-        **kw: Any,
-    ) -> None:
-        def work() -> None:
-            try:
-                result = func(*args, **kw)
-            except Exception:
-                onResult(False, Failure())
-            else:
-                onResult(True, result)
-
-        self.waiting.append(work)
-
-    def run(self) -> None:
-        """Run what was given first."""
-        self.waiting.pop(0)()
-
-    def run_all(self) -> int:
-        """Run until nothing waits; return how many were run."""
-        count = 0
-        while self.waiting:
-            self.run()
-            count += 1
-        return count
-
-
-class ManualReactor(Clock):
-    """A clock that starts at a real date, and a reactor whose thread the test's own is."""
-
-    def __init__(self, seconds: float = START) -> None:
-        super().__init__()
-        self.rightNow = seconds
-
-    def callFromThread(self, f: Callable[..., Any], *args: Any, **kw: Any) -> None:
-        f(*args, **kw)
-
-    def turn(self) -> int:
-        """
-        Run what is due now, and nothing that it puts off: one turn of a reactor.
-
-        :return: how many calls that were.
-        """
-        now = self.seconds()
-        due = [call for call in self.calls if call.getTime() <= now]
-        for call in due:
-            if call.active():
-                self.calls.remove(call)
-                call.called = 1
-                call.func(*call.args, **call.kw)
-        return len(due)
-
-
-def unspoken(stats: Any, key: bytes, result: Any) -> bytes:
-    """A render that spells nothing, for steps whose results are looked at as they are."""
-    return b""
-
-
-def step(operation: Operation, key: bytes, *arguments: Any, render: Render = unspoken) -> Step:
-    """A step: `operation` on `key` with `arguments`."""
-    return operation, key, arguments, render
-
-
-def get(key: bytes) -> Step:
-    """A step that fetches."""
-    return step(operations.fetch, key)
-
-
-def put(key: bytes, value: bytes = b"value", flags: int = 0, expiry: int = 0) -> Step:
-    """
-    A step that stores.
-
-    :param expiry: milliseconds since the epoch; 0: never.
-    """
-    return step(operations.store, key, value, flags, expiry)
-
-
-def delete(key: bytes) -> Step:
-    """A step that deletes."""
-    return step(operations.delete, key)
-
-
-def flush(deadline: int = 0) -> Step:
-    """A step that flushes everything, at `deadline` in milliseconds since the epoch; 0: now."""
-    return step(operations.flush, b"", deadline)
-
-
-def counts() -> Step:
-    """A step that asks for the live items and their bytes."""
-    return step(operations.counts, b"")
 
 
 class Trouble(Exception):
@@ -218,18 +83,19 @@ HARD_KEYS = (
 HARD_VALUES = (b"", b"\0", b"\r\n", b"END\r\n", bytes(range(256)), b"\n" * 1000, b"v" * (1 << 20))
 
 
-class BackendContract(_Case):
-    """What every `IBackend` promises."""
+class BackendCase(_Case):
+    """A backend on a directory of its own, and what its tests are written with."""
 
     #: Whether what was stored is there after `close` and `open`.
     durable = True
 
-    def make_backend(self, path: str) -> IBackend:
+    def make_backend(self, path: str, **limits: Any) -> IBackend:
         """
         A backend on `path`, not opened.
 
         :param path: in a directory that exists; nothing is there, or what an earlier backend
             of the same test has left.
+        :param limits: `limit` and `evicts`, as the backend takes them; none: its own.
         """
         raise NotImplementedError
 
@@ -241,9 +107,9 @@ class BackendContract(_Case):
 
     # What the tests are written with
 
-    def opened(self, path: str) -> IBackend:
+    def opened(self, path: str, **limits: Any) -> IBackend:
         """A backend on `path`, open, and closed when the test ends."""
-        backend = self.make_backend(path)
+        backend = self.make_backend(path, **limits)
         backend.open()
         self.addCleanup(self.shut, backend)
         return backend
@@ -298,6 +164,10 @@ class BackendContract(_Case):
         self.assertEqual(self.backend.live(), performed)
         items, size = performed
         return items, size
+
+
+class BackendContract(BackendCase):
+    """What every `IBackend` promises."""
 
     # The interface
 
