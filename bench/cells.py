@@ -16,14 +16,16 @@ from bench.servers import Server
 from bench.wire import exchanges
 
 ALL = ("memcached", "redis", "mctwist")
+NO_REDIS = ("memcached", "mctwist")
 
 
 @frozen
 class Target:
-    """The ratio mctwist should reach to a rival."""
+    """The ratio mctwist should reach to a rival; to one in the cell of that name, if any is."""
 
     rival: str
     ratio: float
+    cell: str = ""
 
 
 @frozen
@@ -39,12 +41,17 @@ class Cell:
     servers: tuple[str, ...] = ALL
 
 
+# Each meta cell stands behind the classic one that it is held against.
 CELLS = [
     Cell("get", "get", "get", 1, 50, Target("memcached", 0.75)),
+    Cell("mg", "mg KEY v", "mg", 1, 50, Target("mctwist", 0.9, "get"), NO_REDIS),
     Cell("set", "set", "set", 1, 50, Target("redis", 0.6)),
+    Cell("ms", "ms", "ms", 1, 50, Target("mctwist", 0.9, "set"), NO_REDIS),
     Cell("mix", "9 get : 1 set", "mix", 1, 50),
     Cell("get32", "get, 32 pipelined", "get", 32, 50, Target("memcached", 2.0)),
+    Cell("mg32", "mg KEY v, 32 pipelined", "mg", 32, 50, Target("mctwist", 0.9, "get32"), NO_REDIS),
     Cell("set32", "set, 32 pipelined", "set", 32, 50, Target("redis", 0.45)),
+    Cell("ms32", "ms, 32 pipelined", "ms", 32, 50, Target("mctwist", 0.9, "set32"), NO_REDIS),
     Cell("mix32", "9 get : 1 set, 32 pipelined", "mix", 32, 50),
     Cell("set1", "set, 1 connection", "set", 1, 1),
     Cell("get-threads", "get, read in threads", "get", 1, 50, None, ("mctwist-threads",)),

@@ -32,9 +32,11 @@ def rates(results: Results, cell: Cell, server: str) -> list[float]:
     return [figure.rate for figure in results.get((cell.name, server), [])]
 
 
-def ratios(results: Results, cell: Cell, rival: str) -> list[float]:
+def ratios(results: Results, cell: Cell, rival: str, other: str = "") -> list[float]:
+    """To the rival in the same cell, or in the `other` one."""
     ours = rates(results, cell, cell.servers[-1])
-    return [mine / theirs for mine, theirs in zip(ours, rates(results, cell, rival))]
+    figures = results.get((other or cell.name, rival), [])
+    return [mine / figure.rate for mine, figure in zip(ours, figures)]
 
 
 def thousands(numbers: list[float]) -> str:
@@ -50,11 +52,14 @@ def spread(numbers: list[float]) -> str:
 def target(results: Results, cell: Cell) -> str:
     if cell.target is None:
         return ""
-    reached = ratios(results, cell, cell.target.rival)
+    reached = ratios(results, cell, cell.target.rival, cell.target.cell)
     verdict = ""
     if reached:
         verdict = ": met" if median(reached) >= cell.target.ratio else ": missed"
-    return f">= {cell.target.ratio} x {cell.target.rival}{verdict}"
+    if not cell.target.cell:
+        return f">= {cell.target.ratio} x {cell.target.rival}{verdict}"
+    title = next(other.title for other in CELLS if other.name == cell.target.cell)
+    return f"{spread(reached)} >= {cell.target.ratio} x its own {title}{verdict}"
 
 
 def throughput(results: Results, cells: Sequence[Cell]) -> str:

@@ -33,6 +33,14 @@ def text_set(key: bytes, value: bytes) -> Exchange:
     return b"set %b 0 0 %d\r\n%b\r\n" % (key, len(value), value), b"STORED\r\n"
 
 
+def text_mg(key: bytes, value: bytes) -> Exchange:
+    return b"mg %b v\r\n" % key, b"VA %d\r\n%b\r\n" % (len(value), value)
+
+
+def text_ms(key: bytes, value: bytes) -> Exchange:
+    return b"ms %b %d\r\n%b\r\n" % (key, len(value), value), b"HD\r\n"
+
+
 def bulk(word: bytes) -> bytes:
     """RESP's bulk string."""
     return b"$%d\r\n%b\r\n" % (len(word), word)
@@ -47,12 +55,15 @@ def resp_set(key: bytes, value: bytes) -> Exchange:
 
 
 DIALECTS: dict[str, dict[str, Callable[[bytes, bytes], Exchange]]] = {
-    "text": {"get": text_get, "set": text_set},
+    "text": {"get": text_get, "set": text_set, "mg": text_mg, "ms": text_ms},
     "resp": {"get": resp_get, "set": resp_set},
 }
 
 #: The commands of each kind of load, repeated for ever.
-KINDS = {"get": ["get"], "set": ["set"], "mix": ["get"] * 9 + ["set"]}
+KINDS = {
+    **{word: [word] for word in ("get", "set", "mg", "ms")},
+    "mix": ["get"] * 9 + ["set"],
+}
 
 
 @cache

@@ -3,6 +3,7 @@
 They cannot make the table. memcaslap does not pipeline, and never overwrites: each of its sets is a
 new key, as are the 102,400 it stores before a run of gets (and counts in its "TPS", which is why
 only its own counters are used here). redis-benchmark speaks RESP only and has no mix.
+Neither knows meta commands.
 """
 
 import re
@@ -24,7 +25,7 @@ MEMCASLAP = "key\n16 16 1\nvalue\n{size} {size} 1\ncmd\n0 {sets}\n1 {gets}\n"
 
 def tool(cell: Cell, server: Server) -> str:
     """The tool that can make this cell on this server, or an empty string."""
-    if cell.kind == "mix" or server.name not in cell.servers:
+    if cell.kind not in ("get", "set") or server.name not in cell.servers:
         return ""
     if server.dialect == "resp":
         return "redis-benchmark"

@@ -11,7 +11,7 @@ which runs them on an `ITransaction`. Times are milliseconds since the epoch thr
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from zope.interface import Attribute, Interface
 
@@ -23,6 +23,35 @@ Step = tuple[Operation, bytes, tuple[Any, ...], Render]
 Steps = Sequence[Step]
 #: What a step came to: the operation's own result, or the exception that it ended in.
 Results = list[Any]
+
+
+class Fetched(NamedTuple):
+    """
+    What a fetch came to, where the item alone does not tell.
+
+    :ivar item: as the fetch has left it.
+    :ivar left: seconds to its expiry, begun ones too, when they were asked for; -1: it has none.
+    :ivar idle: seconds since it was last fetched or written, before this.
+    :ivar fetched: it had been, since it was written.
+    :ivar sent: somebody else is to renew it; :ivar won: whoever has asked now is.
+    :ivar created: there was none.
+    """
+
+    item: Item
+    left: int = -1
+    idle: int = 0
+    fetched: bool = False
+    sent: bool = False
+    won: bool = False
+    created: bool = False
+
+    @property
+    def value(self) -> bytes:
+        return self.item.value
+
+
+#: The results that hold a value: the bytes of an instalment are theirs.
+VALUED = (Item, Fetched)
 
 #: An instalment: the most steps, and the most bytes of values, that one list is run for at once.
 MOST_STEPS = 1000

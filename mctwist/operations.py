@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Optional
 
 from mctwist.interfaces import ITransaction
-from mctwist.item import Item, size_in_memcached
+from mctwist.item import BINARY_KEY, STALE, WON, Item, size_in_memcached
 
 #: exptimes up to 30 days are relative (memcached.c, realtime; REALTIME_MAXDELTA).
 RELATIVE = 60 * 60 * 24 * 30
@@ -103,85 +103,142 @@ def touch(transaction: ITransaction, key: bytes, expiry: int) -> Outcome:
     return TOUCHED, _touched(transaction, key, item, expiry)
 
 
-def store(transaction: ITransaction, key: bytes, value: bytes, flags: int, expiry: int) -> Outcome:
-    """set."""
-    return STORED, transaction.put(key, value, flags, expiry)
+# What stores takes, at the end, what only the meta commands say: the marks of the new item, and
+# its CAS unique.
 
 
-def add(transaction: ITransaction, key: bytes, value: bytes, flags: int, expiry: int) -> Outcome:
+def store(
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    flags: int,
+    expiry: int,
+    marks: int = 0,
+    new: Optional[int] = None,
+) -> Outcome:
+    """set; ms."""
+    return STORED, transaction.put(key, value, flags, expiry, marks, new)
+
+
+def add(
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    flags: int,
+    expiry: int,
+    marks: int = 0,
+    new: Optional[int] = None,
+) -> Outcome:
     """add: only where there is nothing."""
     item = transaction.get(key)
     if item is not None:
         return NOT_STORED, item
-    return STORED, transaction.put(key, value, flags, expiry)
+    return STORED, transaction.put(key, value, flags, expiry, marks, new)
 
 
 def replace(
-    transaction: ITransaction, key: bytes, value: bytes, flags: int, expiry: int
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    flags: int,
+    expiry: int,
+    marks: int = 0,
+    new: Optional[int] = None,
 ) -> Outcome:
     """replace: only where there is something."""
     if transaction.get(key) is None:
         return NOT_STORED, None
-    return STORED, transaction.put(key, value, flags, expiry)
+    return STORED, transaction.put(key, value, flags, expiry, marks, new)
 
 
 def compare_and_swap(
-    transaction: ITransaction, key: bytes, value: bytes, flags: int, expiry: int, cas: int
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    flags: int,
+    expiry: int,
+    cas: int,
+    marks: int = 0,
+    new: Optional[int] = None,
+    stale: bool = False,
 ) -> Outcome:
-    """cas: only over the state that `cas` names; 0 names none (memcached.c, do_store_item)."""
+    """
+    cas: only over the state that `cas` names; 0 names none (memcached.c, do_store_item).
+
+    :param stale: over a state that is newer, too, for old is better than older; it then stays
+        marked, whoever is to renew it still is, and it expires when it did.
+    """
     item = transaction.get(key)
     if item is None:
         return NOT_FOUND, None
-    if cas == 0 or item.cas != cas:
-        return EXISTS, item
-    return STORED, transaction.put(key, value, flags, expiry)
+    if cas != 0 and item.cas == cas:
+        return STORED, transaction.put(key, value, flags, expiry, marks, new)
+    if stale and 0 < cas < item.cas:
+        marks |= STALE | item.marks & WON
+        return STORED, transaction.put(key, value, flags, item.expiry, marks, new)
+    return EXISTS, item
 
 
-def append(transaction: ITransaction, key: bytes, value: bytes, limit: int) -> Outcome:
-    """append: flags and expiry stay; an item that would pass `limit` bytes stays as it is."""
+def append(
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    limit: int,
+    cas: int = 0,
+    new: Optional[int] = None,
+    otherwise: Optional[tuple[int, int, int]] = None,
+) -> Outcome:
+    """
+    append: flags and expiry stay; an item that would pass `limit` bytes stays as it is.
+
+    :param cas: only to the state that this names; 0: to any.
+    :param otherwise: flags, expiry and marks of what is stored where there is nothing.
+    """
     item = transaction.get(key)
     if item is None:
-        return NOT_STORED, None
-    return _extended(transaction, key, item, item.value + value, limit)
+        return _begun(transaction, key, value, new, otherwise)
+    return _extended(transaction, key, item, item.value + value, limit, cas, new)
 
 
-def prepend(transaction: ITransaction, key: bytes, value: bytes, limit: int) -> Outcome:
+def prepend(
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    limit: int,
+    cas: int = 0,
+    new: Optional[int] = None,
+    otherwise: Optional[tuple[int, int, int]] = None,
+) -> Outcome:
     """prepend: as `append`, at the other end."""
     item = transaction.get(key)
     if item is None:
-        return NOT_STORED, None
-    return _extended(transaction, key, item, value + item.value, limit)
+        return _begun(transaction, key, value, new, otherwise)
+    return _extended(transaction, key, item, value + item.value, limit, cas, new)
 
 
-def delete(transaction: ITransaction, key: bytes) -> Outcome:
-    """delete."""
+def delete(transaction: ITransaction, key: bytes, cas: Optional[int] = None) -> Outcome:
+    """
+    delete; md.
+
+    :param cas: only the state that this names; None: any.
+    """
     item = transaction.get(key)
     if item is None:
         return NOT_FOUND, None
+    if cas is not None and item.cas != cas:
+        return EXISTS, item
     transaction.delete(key)
     return DELETED, item
 
 
 def increment(transaction: ITransaction, key: bytes, delta: int) -> Outcome:
     """incr: wraps at 2^64."""
-    item = transaction.get(key)
-    if item is None:
-        return NOT_FOUND, None
-    number = number_in(item.value)
-    if number is None:
-        return NOT_NUMERIC, item
-    return _counted(transaction, key, item, (number + delta) % _WRAP)
+    return _add(transaction, key, delta, True)
 
 
 def decrement(transaction: ITransaction, key: bytes, delta: int) -> Outcome:
     """decr: stops at 0."""
-    item = transaction.get(key)
-    if item is None:
-        return NOT_FOUND, None
-    number = number_in(item.value)
-    if number is None:
-        return NOT_NUMERIC, item
-    return _counted(transaction, key, item, max(number - delta, 0))
+    return _add(transaction, key, delta, False)
 
 
 def flush(transaction: ITransaction, key: bytes, deadline: int) -> Outcome:
@@ -211,6 +268,49 @@ def number_in(value: bytes) -> Optional[int]:
     return number % _WRAP
 
 
+def counted(number: int, delta: int, up: bool) -> int:
+    """`number` with `delta` added, which wraps at 2^64, or taken away, which stops at 0."""
+    return (number + delta) % _WRAP if up else max(number - delta, 0)
+
+
+def changed(
+    transaction: ITransaction,
+    key: bytes,
+    item: Item,
+    value: bytes,
+    expiry: int,
+    marks: int,
+    cas: Optional[int] = None,
+) -> Item:
+    """Change `item`, which has been fetched since it was written, or not, as before."""
+    _, fetched = transaction.accessed(item)
+    item = transaction.put(key, value, item.flags, expiry, marks, cas)
+    if fetched:
+        transaction.visits[item.place] = transaction.stamp
+    return item
+
+
+def renumbered(
+    transaction: ITransaction,
+    key: bytes,
+    item: Item,
+    number: int,
+    expiry: int,
+    cas: Optional[int] = None,
+) -> Item:
+    """
+    Have `number` be the value of `item`.
+
+    With fewer digits it keeps the value's length, for memcached writes it over the old one; with
+    more it is a new item, without the marks of the old one (memcached.c, do_add_delta).
+    """
+    digits = b"%d" % number
+    if len(digits) <= len(item.value):
+        value = digits.ljust(len(item.value))
+        return changed(transaction, key, item, value, expiry, item.marks, cas)
+    return transaction.put(key, digits, item.flags, expiry, item.marks & BINARY_KEY, cas)
+
+
 def _touched(transaction: ITransaction, key: bytes, item: Item, expiry: int) -> Item:
     # memcached takes a touch for a fetch, too (items.c, do_item_get_and_touch).
     item = transaction.put(key, item.value, item.flags, expiry, item.marks, item.cas)
@@ -218,15 +318,41 @@ def _touched(transaction: ITransaction, key: bytes, item: Item, expiry: int) -> 
     return item
 
 
-def _extended(
-    transaction: ITransaction, key: bytes, item: Item, value: bytes, limit: int
+def _begun(
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    new: Optional[int],
+    otherwise: Optional[tuple[int, int, int]],
 ) -> Outcome:
+    if otherwise is None:
+        return NOT_STORED, None
+    flags, expiry, marks = otherwise
+    return STORED, transaction.put(key, value, flags, expiry, marks, new)
+
+
+def _extended(
+    transaction: ITransaction,
+    key: bytes,
+    item: Item,
+    value: bytes,
+    limit: int,
+    cas: int,
+    new: Optional[int],
+) -> Outcome:
+    if cas != 0 and item.cas != cas:
+        return EXISTS, item
     if size_in_memcached(key, len(value), item.flags) > limit:
         return NOT_STORED, item
-    return STORED, transaction.put(key, value, item.flags, item.expiry)
+    marks = item.marks & BINARY_KEY
+    return STORED, transaction.put(key, value, item.flags, item.expiry, marks, new)
 
 
-def _counted(transaction: ITransaction, key: bytes, item: Item, number: int) -> Outcome:
-    # A result shorter than the value keeps the value's length (memcached.c, do_add_delta).
-    value = (b"%d" % number).ljust(len(item.value))
-    return STORED, transaction.put(key, value, item.flags, item.expiry)
+def _add(transaction: ITransaction, key: bytes, delta: int, up: bool) -> Outcome:
+    item = transaction.get(key)
+    if item is None:
+        return NOT_FOUND, None
+    number = number_in(item.value)
+    if number is None:
+        return NOT_NUMERIC, item
+    return STORED, renumbered(transaction, key, item, counted(number, delta, up), item.expiry)

@@ -128,6 +128,7 @@ class Stats:
         self.get_hits = 0
         self.get_misses = 0
         self.set_commands = 0
+        self.meta_commands = 0
         self.total_items = 0
         self.flush_commands = 0
         self.touch_hits = 0

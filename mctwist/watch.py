@@ -13,11 +13,11 @@ Two things differ from memcached. The look-up that it makes before it stores is 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote_from_bytes
 
-from mctwist import operations
-from mctwist.interfaces import Operation, Render, Results, Step, StoreFull
+from mctwist import meta_operations, operations
+from mctwist.interfaces import Fetched, Operation, Render, Results, Step, StoreFull
 from mctwist.item import Entry, Item
 from mctwist.stats import Stats
 
@@ -229,6 +229,11 @@ def _eviction(entry: Entry, now: float) -> Event:
     return EVICTIONS, f"type=eviction key={_encoded(entry.key)} {used} clsid=1 size={entry.length}"
 
 
+def _deletion(key: bytes, cmd: str, item: Item) -> Event:
+    size = len(item.value)
+    return DELETIONS, f"type=deleted key={_encoded(key)} cmd={cmd} clsid=1 size={size}"
+
+
 def _ttl(expiry: int, now: float) -> int:
     """Seconds to go, begun ones too; 0: none are left."""
     return max(-((int(now * 1000) - expiry) // 1000), 0) if expiry else 0
@@ -245,12 +250,34 @@ def _touched(step: Step, outcome: Any, number: int, now: float) -> Iterator[Even
     yield _get(step[1], outcome[1], number)
 
 
+def _met(step: Step, found: Union[Item, Fetched, None], number: int, now: float) -> Iterator[Event]:
+    if isinstance(found, Fetched):
+        found = None if found.created else found.item
+    yield _get(step[1], found, number)
+
+
 def _deleted(step: Step, outcome: Any, number: int, now: float) -> Iterator[Event]:
-    key, item = step[1], outcome[1]
+    yield _get(step[1], outcome[1], number)
+    if outcome[0] is operations.DELETED:
+        # Only md has an argument: the state that it is about.
+        yield _deletion(step[1], "md" if step[2] else "delete", outcome[1])
+
+
+def _blanked(step: Step, outcome: Any, number: int, now: float) -> Iterator[Event]:
+    key, (status, item) = step[1], outcome
     yield _get(key, item, number)
-    if item is not None:
-        size = len(item.value)
-        yield DELETIONS, f"type=deleted key={_encoded(key)} cmd=delete clsid=1 size={size}"
+    if status in (operations.DELETED, operations.DONE):
+        yield _store(key, "stored", "set", number, _ttl(item.expiry, now), 0)
+    if status is operations.DELETED:
+        yield _deletion(key, "md", item)
+
+
+def _counted(step: Step, counted: Any, number: int, now: float) -> Iterator[Event]:
+    key, (status, item, _) = step[1], counted
+    created = status is operations.DONE
+    yield _get(key, None if created else item, number)
+    if created:
+        yield _store(key, "stored", "add", number, _ttl(item.expiry, now), len(item.value))
 
 
 def _stored(step: Step, outcome: Any, number: int, now: float) -> Iterator[Event]:
@@ -283,5 +310,11 @@ _EVENTS: "dict[Operation, Callable[[Step, Any, int, float], Iterator[Event]]]" =
     operations.increment: _touched,
     operations.decrement: _touched,
     operations.delete: _deleted,
+    meta_operations.look: _met,
+    meta_operations.fetch: _met,
+    meta_operations.inspect: _met,
+    meta_operations.invalidate: _touched,
+    meta_operations.blank: _blanked,
+    meta_operations.count: _counted,
     **dict.fromkeys(_STORES, _stored),
 }

@@ -4,7 +4,7 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     tap -> everything . server, log, options -> interfaces, stats . protocols -> operations, item,
     interfaces, stats, watch . watch -> operations, item, interfaces, stats . storage -> interfaces
     . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item ->
-    nothing
+    nothing . meta_operations is as operations
 """
 
 import ast
@@ -24,11 +24,12 @@ MAY = {
     "item": set(),
     "interfaces": {"item"},
     "operations": {"interfaces", "item"},
+    "meta_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
     "storage": {"interfaces", "item", "operations"},
-    "watch": {"interfaces", "item", "operations", "stats"},
-    "protocols": {"interfaces", "item", "operations", "stats", "watch"},
+    "watch": {"interfaces", "item", "operations", "meta_operations", "stats"},
+    "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
     "server": {"interfaces", "stats"},
     "log": set(),
     "options": {"log", "stats"},
@@ -41,6 +42,7 @@ OUTSIDE = {
     "item": set(),
     "interfaces": {"zope.interface"},
     "operations": set(),
+    "meta_operations": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},

@@ -19,6 +19,7 @@ from mctwist.backends.state import State
 from mctwist.interfaces import (
     MOST_BYTES,
     MOST_STEPS,
+    VALUED,
     ITransaction,
     NeedsWrite,
     Results,
@@ -355,7 +356,7 @@ def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
             else:
                 if replaced:
                     replaced.clear()
-                if result.__class__ is Item:
+                if result.__class__ in VALUED:
                     size += len(result.value)
             results.append(result)
             if size > MOST_BYTES:
@@ -382,7 +383,7 @@ def run_alone(attempt: Callable[[Step], Any], lists: Sequence[Steps]) -> list[Re
             except StorageError as fault:
                 result = fault
             answers[-1].append(result)
-            if result.__class__ is Item:
+            if result.__class__ in VALUED:
                 size += len(result.value)
     return answers
 
@@ -398,7 +399,7 @@ def look(snapshot: Snapshot, steps: Steps) -> Results:
     for operation, key, arguments, _ in islice(steps, MOST_STEPS):
         result = operation(snapshot, key, *arguments)
         results.append(result)
-        if result.__class__ is Item:
+        if result.__class__ in VALUED:
             size += len(result.value)
             if size > MOST_BYTES:
                 break

@@ -31,7 +31,7 @@ _PIECE = 16 * 1024
 Now = Callable[[], int]
 
 #: The largest length a line may announce (proto_parser.c: INT_MAX - 2).
-_MOST_LENGTH = (1 << 31) - 3
+MOST_LENGTH = (1 << 31) - 3
 
 _SETS: dict[bytes, Operation] = {
     b"set": operations.store,
@@ -203,7 +203,7 @@ def length_of(words: list[bytes]) -> int:
     if len(words) < 5:
         raise BAD_FORMAT
     length = signed32(words[4], BAD_FORMAT)
-    if not 0 <= length <= _MOST_LENGTH:
+    if not 0 <= length <= MOST_LENGTH:
         raise BAD_FORMAT
     return length
 

@@ -81,7 +81,7 @@ def general(stats: Stats, live: int, size: int) -> Fields:
         ("cmd_set", stats.set_commands),
         ("cmd_flush", stats.flush_commands),
         ("cmd_touch", stats.touch_hits + stats.touch_misses),
-        ("cmd_meta", 0),
+        ("cmd_meta", stats.meta_commands),
         ("get_hits", stats.get_hits),
         ("get_misses", stats.get_misses),
         ("get_expired", store.get("get_expired", 0)),
