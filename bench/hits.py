@@ -3,6 +3,10 @@ Which items survive: hit ratios at the same limit, over traces of a million requ
 
     python -m bench.hits [--limit MB] [--requests N]
 
+Behind the hit ratios: how large the files become while a store at its limit is overwritten ten
+times over with values from 50 bytes to 400 KB, as many of one length as of another by their
+logarithm.
+
 A client that uses a cache as caches are used: it asks, and stores what it was not given. Keys are
 asked for by Zipf's law, with exponents 0.8 and 1.0; in the third trace every tenth stretch of
 1,000 requests is a scan of keys that are asked for once and never again. A key's value always has
@@ -13,6 +17,7 @@ import argparse
 import socket
 from bisect import bisect
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -115,6 +120,37 @@ def report(limit: int, requests: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def turnover(limit: int, times: int = 10) -> str:
+    """A table of the size of the files, in limits. :param limit: megabytes."""
+    dice = Random(2)
+    written = largest = 0
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(TemporaryDirectory(prefix="mctwist-bench-")))
+        server = stack.enter_context(
+            running("mctwist", path, "--storage-limit", f"{limit}m", "--sync", "relaxed")
+        )
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        replies = stack.enter_context(connection.makefile("rb"))
+        while written < times * limit << 20:
+            values = [(dice.randrange(10**9), int(50 * 8000 ** dice.random())) for _ in range(20)]
+            connection.sendall(
+                b"".join(
+                    b"set key:%d 0 0 %d\r\n%b\r\n" % (number, size, b"v" * size)
+                    for number, size in values
+                )
+            )
+            for _, size in values:
+                if replies.readline() != b"STORED\r\n":
+                    raise RuntimeError("a set was refused")
+                written += size
+            largest = max(largest, size_of(path / "store"))
+    return (
+        "| overwritten with 50 B to 400 KB | greatest size of the files / limit |\n"
+        "| --- | ---: |\n"
+        f"| {times} times {limit} MB | {largest / (limit << 20):.2f} |\n"
+    )
+
+
 def size_of(directory: Path) -> int:
     """Bytes that the files take up on the disk."""
     if not directory.exists():
@@ -127,7 +163,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=64, help="megabytes")
     parser.add_argument("--requests", type=int, default=1_000_000)
     options = parser.parse_args()
-    keep(HITS, f"`python -m bench.hits`\n\n{report(options.limit, options.requests)}")
+    tables = f"{report(options.limit, options.requests)}\n{turnover(options.limit)}"
+    keep(HITS, f"`python -m bench.hits`\n\n{tables}")
 
 
 if __name__ == "__main__":

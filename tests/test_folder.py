@@ -163,6 +163,23 @@ class FolderTests(SynchronousTestCase):
         self.assertIsNotNone(self.taken().set_aside)
         self.assertFalse((self.path / "data").exists() or (self.path / "more").exists())
 
+    def test_it_is_known_after_a_clean_stop_and_after_no_other(self) -> None:
+        folder = self.taken()
+        self.assertEqual(folder.last_clean_stop, 0)
+        folder.leave()
+        folder = self.taken()
+        self.assertTrue(folder.last_clean_stop > 1_000_000_000)
+        folder.release()
+        self.assertEqual(self.taken().last_clean_stop, 0)
+
+    def test_what_cannot_be_read_is_no_stop(self) -> None:
+        for content in (b"", b"soon", b"\xff"):
+            self.taken().leave()
+            (self.path / "stopped").write_bytes(content)
+            folder = self.taken()
+            self.assertEqual(folder.last_clean_stop, 0)
+            folder.release()
+
 
 class NoRoom:
     """While it lasts, the module can open files and make them, and write nothing to them."""

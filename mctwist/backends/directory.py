@@ -351,6 +351,7 @@ class DirectoryBackend:
                 "bytes_dead": state.dead_size,
                 "prefixes_flushed": len(state.prefixes),
                 "damaged_records": self.damaged,
+                "last_clean_stop": self._folder.last_clean_stop,
             },
         }
 

@@ -1,7 +1,7 @@
 """
 The directory a store lives in: whose it is, what is in it, and whether it can be trusted.
 
-Three small files beside the data:
+Small files beside the data:
 
 - `lock` is held with flock for as long as the store is open, and carries the holder's process
   id. This is the guard against a second server; a pid file is not.
@@ -11,18 +11,20 @@ Three small files beside the data:
 - `unsynced` exists while the store is open with `--sync never`, and carries the boot id of the
   machine. Found at open with another boot id, it says that the machine went down with writes in
   its cache: the store is set aside whole, and the server starts empty.
+- `stopped` is there while the store is closed whole, and says when that was; for people.
 """
 
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
-from time import strftime
+from time import strftime, time
 from typing import Optional
 
 from mctwist.interfaces import StartError
 
-_LOCK, _IDENTITY, _UNSYNCED = "lock", "mctwist", "unsynced"
+_LOCK, _IDENTITY, _UNSYNCED, _STOPPED = "lock", "mctwist", "unsynced", "stopped"
 #: What may lie in a directory that is still to be ours.
 _NOBODYS = {_LOCK, f"{_IDENTITY}.new", "lost+found"}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -33,6 +35,7 @@ class Folder:
     The directory at `path`, for a store of `kind` in format `version`.
 
     :ivar new: the store is still to be made; whoever makes it calls `made` when it is synced.
+    :ivar last_clean_stop: seconds since the epoch; 0: the store is new, or was not closed whole.
     :ivar set_aside: where an untrusted store was moved by `take`; None: nothing was.
     """
 
@@ -40,6 +43,7 @@ class Folder:
         self.path = Path(path).absolute()
         self.new = False
         self.set_aside: Optional[Path] = None
+        self.last_clean_stop = 0
         self._kind = kind
         self._version = version
         self._boot_id = boot_id
@@ -60,6 +64,7 @@ class Folder:
             self._hold()
             if self._went_down():
                 self._move_aside()
+            self.last_clean_stop = self._take_stop()
             self.new = self._identity() in (None, self._name(new=True))
             if self.new:
                 self._write(_IDENTITY, self._name(new=True))
@@ -89,6 +94,8 @@ class Folder:
         """The store has been closed whole and synced: trust it next time."""
         if self._lock is not None:
             (self.path / _UNSYNCED).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / _STOPPED).write_text(f"{int(time())}\n")
             self.release()
 
     @property
@@ -127,6 +134,14 @@ class Folder:
                 f"{self.path} has format {version}, and this mctwist knows {self._version}: "
                 "use the mctwist that wrote it"
             )
+
+    def _take_stop(self) -> int:
+        try:
+            text = (self.path / _STOPPED).read_text()
+            (self.path / _STOPPED).unlink()
+        except (OSError, UnicodeDecodeError):
+            return 0
+        return int(text) if text.strip().isdecimal() else 0
 
     def _identity(self) -> Optional[str]:
         try:

@@ -720,5 +720,6 @@ class LMDBBackend:
                 "last_place": state.place,
                 "last_sequence": state.sequence,
                 "damaged_records": self.damaged,
+                "last_clean_stop": self._folder.last_clean_stop,
             },
         }
