@@ -18,7 +18,7 @@ from mctwist.item import DamagedRecord, decode
 
 #: How many keys are looked for at once, and how many one batch removes.
 SOUGHT = 1024
-REMOVED = 64
+REMOVED = 12
 
 # A pass reads so many records, or so many bytes of them, in one go, and so often at most.
 _PIECE, _PIECE_BYTES, _PIECES = 500, 1 << 20, 10
