@@ -359,7 +359,8 @@ def test_nothing_of_a_tls_connection_is_readable_on_the_wire(tmp_path: Path, rea
             assert client.until_closed() == b""
         passed = b"".join(tap.passed)
         assert len(passed) > 11 * len(value)
-        for word in (secret, b"VALUE", b"STORED", b"get ", b"set "):
+        # Four bytes such as `get ` come by chance in five megabytes, once in some hundred runs.
+        for word in (secret, b"VALUE", b"STORED"):
             assert word not in passed
         assert complaints(server.log()) == []
 
