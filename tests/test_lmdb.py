@@ -532,6 +532,18 @@ class ReviewedTests(LMDBCase):
         shutil.copytree(self.path, copy)
         self.assertIsNone(self.value(self.opened(path=copy), b"key"))
 
+    def test_it_says_how_old_the_oldest_items_are_and_whether_it_sweeps(self) -> None:
+        backend = self.opened(checkpoint=0)
+        self.do(backend, put(b"first"), put(b"second", expiry=NOW + SECOND))
+        backend.perform([], NOW + 7 * SECOND)
+        backend.maintain()
+        figures = backend.figures()
+        self.assertEqual((figures["oldest_age"], figures["lru_crawler_running"]), (7, 1))
+        backend.perform([], NOW + 7 * SECOND)
+        self.assertEqual(backend.figures()["lru_crawler_running"], 0)
+        backend.read([get(b"first")], NOW + 7 * SECOND)
+        self.assertEqual(backend.figures()["oldest_age"], 0)
+
     def test_a_smaller_limit_does_not_empty_the_store(self) -> None:
         backend = self.opened(sync="never", limit=8 * MIB)
         for start in range(0, 60_000, 500):

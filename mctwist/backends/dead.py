@@ -81,7 +81,8 @@ class Dead:
             return
         keys, self._expired_from = tables.expired(self._expired_from, now, SOUGHT)
         self._tally.examined += len(keys)
-        self._keys.extend(keys or self._find_flushed(tables, state))
+        # Replaced, not filled: the storage thread may be looking at the one that is empty.
+        self._keys = deque(keys or self._find_flushed(tables, state))
 
     def _find_flushed(self, tables: Tables, state: State) -> "list[bytes]":
         if not self._goal:

@@ -255,10 +255,7 @@ class DirectoryBackend:
         self._commit(transaction)
         self._rounds.committed(state)
         welcome(transaction.finish(), sieve)
-        self._tally.batches += 1
-        self._tally.operations += sum(map(len, answers))
-        for entry in victims:
-            self._tally.count_evicted(entry, now // 1000)
+        self._tally.count_batch(answers, victims, now)
         if victims and self.evicted is not None:
             self.evicted(victims)
         return answers
@@ -337,23 +334,11 @@ class DirectoryBackend:
 
     def figures(self) -> "dict[str, Any]":
         state = self._state
-        return {
-            **self._tally.figures(),
-            "limit_maxbytes": self._limit,
-            "mem_requested": state.stored,
-            "pages_bytes": state.stored,
-            "storage": {
-                "backend": self.name,
-                **self._tally.storage(),
-                "items_live": state.items,
-                "bytes_live": state.size,
-                "items_dead": state.dead,
-                "bytes_dead": state.dead_size,
-                "prefixes_flushed": len(state.prefixes),
-                "damaged_records": self.damaged,
-                "last_clean_stop": self._folder.last_clean_stop,
-            },
+        more = {
+            "damaged_records": self.damaged,
+            "last_clean_stop": self._folder.last_clean_stop,
         }
+        return self._tally.figures(self.name, state, self._limit, state.stored, more)
 
     def _read(self, key: bytes) -> Optional[Item]:
         try:

@@ -9,8 +9,8 @@ The default store: LMDB's tables, behind a journal.
 A batch is one frame of the journal and one fdatasync. Its records are then in `recent`, a dict,
 which reads look into before they look into LMDB. When the journal has grown to `CHECKPOINT`
 bytes, or a minute has passed, `recent` is frozen, a new journal begun, and `maintain`, in another
-thread, writes what is frozen to LMDB in one transaction; then the old journal goes. LMDB alone
-would write every page a batch touches, and sync twice, for every batch: a tenth of the throughput.
+thread, writes what is frozen to LMDB (`checkpoint`); then the old journal goes. LMDB alone would
+write every page a batch touches, and sync twice, for every batch: a tenth of the throughput.
 
 Opening replays what journals there are, at most a few times `CHECKPOINT`, and so does the opening
 after a crash.
@@ -27,7 +27,7 @@ those that grow the store fail, the others do not.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -76,6 +76,8 @@ MAP_RATIO = 8
 
 #: A batch removes so many bytes of values that are dead, or one more.
 REAPED_BYTES = 1 << 20
+#: Of so many of the next places the first that is taken tells how old the oldest items are.
+OLDEST = 8
 #: The pieces of a walk: records, and bytes of them, read in one go.
 PIECE = 500
 PIECE_BYTES = 1 << 20
@@ -398,11 +400,10 @@ class LMDBBackend:
                 self._check_room()
             self._append(record, entries, bool(lists))
             self._publish(state, entries, changes)
-        self._tally.batches += 1
-        self._tally.operations += sum(map(len, answers))
+        self._tally.count_batch(answers, victims, now)
         self._dead.removed(reaped, swept)
-        if victims:
-            self._tell(victims)
+        if victims and self.evicted is not None:
+            self.evicted(victims)
         return answers
 
     def _check_room(self) -> None:
@@ -518,13 +519,6 @@ class LMDBBackend:
                     return keys[:done]
         return keys
 
-    def _tell(self, victims: "list[Entry]") -> None:
-        second = self._now // 1000
-        for entry in victims:
-            self._tally.count_evicted(entry, second)
-        if self.evicted is not None:
-            self.evicted(victims)
-
     def _tell_the_time(self, now: int) -> None:
         """What is to be done from time to time is due again."""
         if now >= self._next_seek or not self._next_seek:
@@ -637,6 +631,7 @@ class LMDBBackend:
             self._sieve.fold()
             stamps = self._sieve.stamps()
         try:
+            tables.check_readers()
             write(tables, frozen, stamps, self._packing.limit, self._drop_view)
             # In order, and before the next are written: an old journal that was left behind
             # would be replayed over what is newer.
@@ -692,34 +687,35 @@ class LMDBBackend:
         return True
 
     def figures(self) -> "dict[str, Any]":
-        state, tally = self._state, self._tally
+        state = self._state
         recent, frozen = self._layers
-        taken = 0 if self._tables is None else self._tables.taken
+        pages = 0 if self._tables is None else self._tables.taken
         journal = 0 if self._journal is None else self._journal.size
-        return {
-            **tally.figures(),
-            "limit_maxbytes": self._packing.limit,
-            "mem_requested": state.stored,
-            "pages_bytes": taken + journal,
-            "storage": {
-                "backend": self.name,
-                "sync": self._sync,
-                **tally.storage(),
-                "items_live": state.items,
-                "bytes_live": state.size,
-                "items_dead": state.dead,
-                "bytes_dead": state.dead_size,
-                "bytes_allowed": self._packing.allowed,
-                "bytes_pages": taken,
-                "bytes_journal": journal,
-                "records_recent": len(recent.records),
-                "records_frozen": len(frozen.records),
-                "prefixes_flushed": len(state.prefixes),
-                "eviction_hand": state.hand,
-                "eviction_gate": state.gate,
-                "last_place": state.place,
-                "last_sequence": state.sequence,
-                "damaged_records": self.damaged,
-                "last_clean_stop": self._folder.last_clean_stop,
-            },
+        more = {
+            "sync": self._sync,
+            "bytes_allowed": self._packing.allowed,
+            "bytes_pages": pages,
+            "bytes_journal": journal,
+            "records_recent": len(recent.records),
+            "records_frozen": len(frozen.records),
+            "eviction_hand": state.hand,
+            "eviction_gate": state.gate,
+            "last_place": state.place,
+            "last_sequence": state.sequence,
+            "damaged_records": self.damaged,
+            "last_clean_stop": self._folder.last_clean_stop,
         }
+        return {
+            **self._tally.figures(self.name, state, self._packing.limit, pages + journal, more),
+            "lru_crawler_running": int(bool(self._dead)),
+            "oldest_age": self._oldest_age(),
+        }
+
+    def _oldest_age(self) -> int:
+        """Seconds since the last access of the item that the hand comes to next."""
+        if self._tables is None:
+            return 0
+        with closing(self._tables.in_order(self._state.hand)) as places:
+            keys = [key for _, key in islice(places, OLDEST)]
+        entries = self._entries(keys, self._now)
+        return max(self._now // 1000 - entries[0].accessed, 0) if entries else 0

@@ -88,10 +88,7 @@ class MemoryBackend:
                     self._items[key] = item
             self._state = state
         self._rounds.committed(state)
-        self._tally.batches += 1
-        self._tally.operations += sum(map(len, answers))
-        for entry in victims:
-            self._tally.count_evicted(entry, now // 1000)
+        self._tally.count_batch(answers, victims, now)
         if victims and self.evicted is not None:
             self.evicted(victims)
         return answers
@@ -145,19 +142,4 @@ class MemoryBackend:
         return self._state.items, self._state.size
 
     def figures(self) -> "dict[str, Any]":
-        state = self._state
-        return {
-            **self._tally.figures(),
-            "limit_maxbytes": self._limit,
-            "mem_requested": state.stored,
-            "pages_bytes": 0,
-            "storage": {
-                "backend": self.name,
-                **self._tally.storage(),
-                "items_live": state.items,
-                "bytes_live": state.size,
-                "items_dead": state.dead,
-                "bytes_dead": state.dead_size,
-                "prefixes_flushed": len(state.prefixes),
-            },
-        }
+        return self._tally.figures(self.name, self._state, self._limit, 0, {})

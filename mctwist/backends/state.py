@@ -11,6 +11,7 @@ the keys that begin with it; they are looked up at every read, so there are few,
 dropped when the sweep has removed what it covers.
 """
 
+from operator import attrgetter
 from struct import Struct
 from typing import Optional
 from zlib import crc32
@@ -21,6 +22,12 @@ from mctwist.item import DamagedRecord
 MOST_PREFIXES = 1024
 MOST_LENGTHS = 16
 
+# The fields of a `State`, in the order of its record.
+_FIELDS = (
+    *("sequence", "place", "flushed", "deadline", "items", "size", "dead", "dead_size"),
+    *("hand", "gate", "now"),
+)
+_figures = attrgetter(*_FIELDS)
 _STATE = Struct("<QQQqQQQQQQQ")
 _CHECKSUM = Struct("<I")
 _PREFIX = Struct("<QB")
@@ -97,20 +104,7 @@ class State:
     :ivar prefixes: the flushed prefixes; a record of their own, for they seldom change.
     """
 
-    __slots__ = (
-        "dead",
-        "dead_size",
-        "deadline",
-        "flushed",
-        "gate",
-        "hand",
-        "items",
-        "now",
-        "place",
-        "prefixes",
-        "sequence",
-        "size",
-    )
+    __slots__ = (*_FIELDS, "prefixes")
     SIZE = _STATE.size + _CHECKSUM.size
     sequence: int
     place: int
@@ -130,37 +124,13 @@ class State:
         :param record: what `encode` made; None: of an empty store.
         :raises DamagedRecord: it is not whole.
         """
-        (
-            self.sequence,
-            self.place,
-            self.flushed,
-            self.deadline,
-            self.items,
-            self.size,
-            self.dead,
-            self.dead_size,
-            self.hand,
-            self.gate,
-            self.now,
-        ) = _STATE.unpack(_of_state(record)) if record else (0,) * 11
+        figures = _STATE.unpack(_of_state(record)) if record else (0,) * len(_FIELDS)
+        for name, figure in zip(_FIELDS, figures):
+            setattr(self, name, figure)
         self.prefixes = _NONE
 
     def encode(self) -> bytes:
-        return _sealed(
-            _STATE.pack(
-                self.sequence,
-                self.place,
-                self.flushed,
-                self.deadline,
-                self.items,
-                self.size,
-                self.dead,
-                self.dead_size,
-                self.hand,
-                self.gate,
-                self.now,
-            )
-        )
+        return _sealed(_STATE.pack(*_figures(self)))
 
     def copy(self) -> "State":
         state = State.__new__(State)

@@ -6,9 +6,11 @@ Plain attributes, raised in the storage thread (sweeping in the maintenance thre
 protocol.txt), and those under `storage` are our own.
 """
 
-from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
+from mctwist.backends.state import State
+from mctwist.interfaces import Results
 from mctwist.item import Entry
 
 #: Syncs whose times are kept for the percentiles.
@@ -21,7 +23,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.sync_seconds: deque[float] = deque(maxlen=KEPT_SYNCS)
+        self.sync_seconds: list[float] = []
         self.reset()
 
     def reset(self) -> None:
@@ -41,13 +43,17 @@ class Tally:
         self.last_checkpoint_seconds = 0.0
         self.sync_seconds.clear()
 
-    def count_evicted(self, entry: Entry, second: int) -> None:
-        self.evictions += 1
-        self.evicted_time = max(second - entry.accessed, 0)
-        if not entry.fetched:
-            self.evicted_unfetched += 1
-        if entry.item.expiry:
-            self.evicted_nonzero += 1
+    def count_batch(self, answers: "list[Results]", victims: "list[Entry]", now: int) -> None:
+        """A batch has happened: what it answered, what it evicted, and when, in milliseconds."""
+        self.batches += 1
+        self.operations += sum(map(len, answers))
+        for entry in victims:
+            self.evictions += 1
+            self.evicted_time = max(now // 1000 - entry.accessed, 0)
+            if not entry.fetched:
+                self.evicted_unfetched += 1
+            if entry.item.expiry:
+                self.evicted_nonzero += 1
 
     def count_swept(self, fetched: bool) -> None:
         self.reclaimed += 1
@@ -55,12 +61,26 @@ class Tally:
             self.expired_unfetched += 1
 
     def count_sync(self, seconds: float) -> None:
+        if len(self.sync_seconds) < KEPT_SYNCS:
+            self.sync_seconds.append(seconds)
+        else:
+            self.sync_seconds[self.syncs % KEPT_SYNCS] = seconds
         self.syncs += 1
-        self.sync_seconds.append(seconds)
 
-    def figures(self) -> "dict[str, Any]":
-        """For memcached's own reports."""
+    def figures(
+        self, name: str, state: State, limit: int, taken: int, more: "Mapping[str, Any]"
+    ) -> "dict[str, Any]":
+        """
+        What `IBackend.figures` tells: memcached's own figures, and under `storage` ours.
+
+        :param name: of the backend; :param limit: bytes that it may hold.
+        :param taken: bytes that it takes up on the disk.
+        :param more: what only this backend has to say.
+        """
         return {
+            "limit_maxbytes": limit,
+            "mem_requested": state.stored,
+            "pages_bytes": taken,
             "evictions": self.evictions,
             "evicted_unfetched": self.evicted_unfetched,
             "evicted_nonzero": self.evicted_nonzero,
@@ -69,10 +89,20 @@ class Tally:
             "crawler_reclaimed": self.reclaimed,
             "crawler_items_checked": self.examined,
             "lru_crawler_starts": self.passes,
+            "storage": {
+                "backend": name,
+                **self._own_figures(),
+                "items_live": state.items,
+                "bytes_live": state.size,
+                "items_dead": state.dead,
+                "bytes_dead": state.dead_size,
+                "prefixes_flushed": len(state.prefixes),
+                **more,
+            },
         }
 
-    def storage(self) -> "dict[str, Any]":
-        """For `stats storage`. Times are microseconds."""
+    def _own_figures(self) -> "dict[str, Any]":
+        """Times are microseconds."""
         syncs = sorted(self.sync_seconds)
         figures: dict[str, Any] = {
             "batches": self.batches,
