@@ -74,6 +74,17 @@ def constant(transaction: ITransaction, key: bytes, answer: bytes) -> bytes:
     return answer
 
 
+def refuse(transaction: ITransaction, key: bytes, verb: str, drops: bool) -> None:
+    """
+    A value that is too large.
+
+    :param verb: the command, for those who watch. :param drops: what was there goes too, lest it
+        be taken for the new.
+    """
+    if drops:
+        transaction.delete(key)
+
+
 def counts(transaction: ITransaction, key: bytes) -> tuple[int, int]:
     """The live items and their bytes."""
     return transaction.counts()

@@ -34,7 +34,6 @@ from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, IBackend, StartError
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
-from mctwist.protocols import replies
 from mctwist.protocols.text import TextProtocol, TextSettings
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
 from mctwist.stats import Prefixes, Stats
@@ -130,7 +129,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
     stats = Stats(reactor.seconds)
     seconds = steady_clock()
     storage = StorageService(_backend(options), reactor, options["inline-reads"], seconds=seconds)
-    watchers = Watchers(stats, seconds, replies.REFUSALS, storage.on_eviction)
+    watchers = Watchers(stats, seconds, storage.on_eviction)
     connections = Connections(options["conn-limit"], stats, reactor, options["idle-timeout"])
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = TextSettings(

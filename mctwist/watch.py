@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote_from_bytes
 
 from mctwist import meta_operations, operations
-from mctwist.interfaces import Fetched, Operation, Render, Results, Step, StoreFull
+from mctwist.interfaces import Fetched, Operation, Results, Step, StoreFull
 from mctwist.item import Entry, Item
 from mctwist.stats import Stats
 
@@ -88,7 +88,6 @@ class Watchers:
     All who watch one server. To be used in the reactor's thread.
 
     :param seconds: the clock, since the epoch.
-    :param refusals: renders of a value that is too large, whatever its step does besides.
     :param on_eviction: as of `IStorage`.
     :ivar active: somebody watches.
     """
@@ -97,13 +96,11 @@ class Watchers:
         self,
         stats: Stats,
         seconds: Callable[[], float],
-        refusals: "frozenset[Render]" = frozenset(),
         on_eviction: "Callable[[Optional[Callable[[list[Entry]], None]]], object]" = lambda _: None,
     ) -> None:
         self.active = False
         self._stats = stats
         self._seconds = seconds
-        self._refusals = refusals
         self._on_eviction = on_eviction
         self._watchers: list[Watcher] = []
         self._kinds: frozenset[bytes] = frozenset()
@@ -193,11 +190,7 @@ class Watchers:
     ) -> Iterator[Event]:
         for step, result in pairs:
             operation = step[0]
-            if step[3] in self._refusals:
-                # Of a set it also deletes; of any other the argument is the command.
-                cmd = step[2][0].decode() if step[2] else "set"
-                yield _store(step[1], "too_large", cmd, number)
-            elif operation in _EVENTS and not isinstance(result, Exception):
+            if operation in _EVENTS and not isinstance(result, Exception):
                 yield from _EVENTS[operation](step, result, number, now)
             elif operation in _STORES and isinstance(result, StoreFull):
                 yield _store(step[1], "no_memory", _STORES[operation], number)
@@ -280,6 +273,10 @@ def _counted(step: Step, counted: Any, number: int, now: float) -> Iterator[Even
         yield _store(key, "stored", "add", number, _ttl(item.expiry, now), len(item.value))
 
 
+def _refused(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
+    yield _store(step[1], "too_large", step[2][0], number)
+
+
 def _stored(step: Step, outcome: Any, number: int, now: float) -> Iterator[Event]:
     operation, key, arguments, _ = step
     status, item = outcome
@@ -310,6 +307,7 @@ _EVENTS: "dict[Operation, Callable[[Step, Any, int, float], Iterator[Event]]]" =
     operations.increment: _touched,
     operations.decrement: _touched,
     operations.delete: _deleted,
+    operations.refuse: _refused,
     meta_operations.look: _met,
     meta_operations.fetch: _met,
     meta_operations.inspect: _met,

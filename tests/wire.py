@@ -11,7 +11,6 @@ from twisted.internet.testing import StringTransport
 
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend
-from mctwist.protocols import replies
 from mctwist.protocols.text import TextProtocol, TextSettings
 from mctwist.stats import Stats
 from mctwist.storage import StorageService
@@ -45,9 +44,7 @@ class TextServer:
         self.storage = StorageService(self.backend, self.reactor, inline_reads, **pools)
         self.stats = Stats(self.reactor.seconds)
         self.settings = settings or TextSettings()
-        self.watchers = Watchers(
-            self.stats, self.reactor.seconds, replies.REFUSALS, self.storage.on_eviction
-        )
+        self.watchers = Watchers(self.stats, self.reactor.seconds, self.storage.on_eviction)
         self.lost: list[TextProtocol] = []
         self.storage.startService()
 

@@ -238,12 +238,9 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
 
 
 def _refusal(verb: bytes, key: bytes, quiet: bool) -> Step:
-    # Of a set the old value goes too, lest it be taken for the new (proto_parser.c:804-811).
     render = replies.SILENT[replies.refused] if quiet else replies.refused
-    if verb == b"set":
-        return operations.delete, key, (), render
-    # Who watches is told the verb.
-    return operations.constant, key, (verb,), render
+    # Of a set the old value goes too (proto_parser.c:804-811).
+    return operations.refuse, key, (verb.decode(), verb == b"set"), render
 
 
 def _key(words: list[bytes]) -> bytes:

@@ -406,7 +406,7 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
     key, plan = _planned(words, 3, _store_plan)
     operation, flags, exptime, others, extends, made, render, sized, late = plan
     if size_in_memcached(key, length, flags) > limit:
-        raise TooLarge((operations.delete, key, (), replies.refused))
+        raise TooLarge((operations.refuse, key, ("set", True), replies.refused))
     if late is not None:
         raise late
     expiry = operations.expiry_of(exptime, now()) if exptime else 0

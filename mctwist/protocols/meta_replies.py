@@ -25,6 +25,7 @@ from mctwist.operations import (
     Outcome,
     Status,
 )
+from mctwist.protocols.counting import count_count, count_swap
 from mctwist.protocols.replies import NON_NUMERIC
 from mctwist.stats import Stats
 
@@ -153,7 +154,7 @@ def storing(flags: Mapping[bytes, Any], swaps: bool, length: int = 0) -> Render:
     def render(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
         status, item = outcome
         if swaps:
-            _count_swap(stats, status)
+            count_swap(stats, status)
         answer = stored(stats, key, outcome)
         if status is STORED:
             return b"" if quiet else b"HD%b\r\n" % _shown(shows, key, item, length)
@@ -187,7 +188,7 @@ def counted(flags: Mapping[bytes, Any], up: bool) -> Render:
 
     def render(stats: Stats, key: bytes, result: Counted) -> bytes:
         status, item, left = result
-        _count_count(stats, status, up)
+        count_count(stats, status, up)
         if status is NOT_NUMERIC:
             return NON_NUMERIC
         if item is None or status is EXISTS:
@@ -227,27 +228,3 @@ def _tokens(fetched: Fetched) -> bytes:
 
 def _base64(key: bytes) -> bytes:
     return b2a_base64(key, newline=False)
-
-
-def _count_swap(stats: Stats, status: Status) -> None:
-    if status is STORED:
-        stats.cas_hits += 1
-    elif status is EXISTS:
-        stats.cas_badval += 1
-    else:
-        stats.cas_misses += 1
-
-
-def _count_count(stats: Stats, status: Status, up: bool) -> None:
-    if status is DONE:
-        stats.total_items += 1
-    elif status is STORED:
-        if up:
-            stats.incr_hits += 1
-        else:
-            stats.decr_hits += 1
-    elif status is NOT_FOUND:
-        if up:
-            stats.incr_misses += 1
-        else:
-            stats.decr_misses += 1

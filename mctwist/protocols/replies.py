@@ -22,6 +22,13 @@ from mctwist.operations import (
     TOUCHED,
     Outcome,
 )
+from mctwist.protocols.counting import (
+    count_count,
+    count_delete,
+    count_swap,
+    count_touch,
+    count_touched,
+)
 from mctwist.stats import Prefixes, Stats
 
 END = b"END\r\n"
@@ -75,15 +82,16 @@ def value_and_cas(stats: Stats, key: bytes, item: Optional[Item]) -> bytes:
 
 def touched_value(stats: Stats, key: bytes, item: Optional[Item]) -> bytes:
     """One key of a gat."""
-    if not _count_touched(stats, item):
+    count_touch(stats, item)
+    if item is None:
         return b""
-    assert item is not None
     return b"VALUE %b %d %d\r\n%b\r\n" % (key, item.flags, len(item.value), item.value)
 
 
 def touched_value_and_cas(stats: Stats, key: bytes, item: Optional[Item]) -> bytes:
     """One key of a gats."""
-    return _with_cas(key, item) if _count_touched(stats, item) and item else b""
+    count_touch(stats, item)
+    return b"" if item is None else _with_cas(key, item)
 
 
 def closing(render: Render) -> Render:
@@ -112,22 +120,13 @@ def stored(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
 
 def swapped(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """cas."""
-    status = outcome[0]
-    if status is STORED:
-        stats.cas_hits += 1
-    elif status is EXISTS:
-        stats.cas_badval += 1
-    else:
-        stats.cas_misses += 1
+    count_swap(stats, outcome[0])
     return stored(stats, key, outcome)
 
 
 def deleted(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """delete."""
-    if outcome[0] is DELETED:
-        stats.delete_hits += 1
-    else:
-        stats.delete_misses += 1
+    count_delete(stats, outcome[0])
     return _WORDS[outcome[0]]
 
 
@@ -145,28 +144,19 @@ def spoiled(stats: Stats, key: bytes, answer: bytes) -> bytes:
 
 def incremented(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """incr."""
-    if outcome[0] is NOT_FOUND:
-        stats.incr_misses += 1
-    elif outcome[0] is STORED:
-        stats.incr_hits += 1
+    count_count(stats, outcome[0], True)
     return _number(outcome)
 
 
 def decremented(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """decr."""
-    if outcome[0] is NOT_FOUND:
-        stats.decr_misses += 1
-    elif outcome[0] is STORED:
-        stats.decr_hits += 1
+    count_count(stats, outcome[0], False)
     return _number(outcome)
 
 
 def touched(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
     """touch."""
-    if outcome[0] is TOUCHED:
-        stats.touch_hits += 1
-    else:
-        stats.touch_misses += 1
+    count_touched(stats, outcome[0])
     return _WORDS[outcome[0]]
 
 
@@ -209,15 +199,6 @@ def _with_cas(key: bytes, item: Item) -> bytes:
         item.cas,
         item.value,
     )
-
-
-def _count_touched(stats: Stats, item: Optional[Item]) -> bool:
-    # A gat counts as a touch, and not as a get (proto_parser.c:701-735).
-    if item is None:
-        stats.touch_misses += 1
-        return False
-    stats.touch_hits += 1
-    return True
 
 
 def _number(outcome: Outcome) -> bytes:
@@ -296,9 +277,6 @@ def detailed(steps: Iterable[Step]) -> Iterator[Step]:
 def _and_detailed(renders: "set[Render]") -> "frozenset[Render]":
     return frozenset(renders | {DETAILED[render] for render in renders & DETAILED.keys()})
 
-
-#: Answers to a value that is too large.
-REFUSALS = _and_detailed({refused, SILENT[refused]})
 
 #: Answers behind which another of the same command follows.
 UNFINISHED = _and_detailed({value, value_and_cas, touched_value, touched_value_and_cas})
