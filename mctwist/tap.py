@@ -14,6 +14,7 @@ import stat
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, Callable, Optional
 
 from twisted.application.service import IService
@@ -34,7 +35,8 @@ from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, IBackend, StartError
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
-from mctwist.protocols.text import TextProtocol, TextSettings
+from mctwist.protocols.connection import Services, Settings
+from mctwist.protocols.text import TextProtocol
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
 from mctwist.stats import Prefixes, Stats
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
@@ -51,9 +53,7 @@ BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
 
 #: What may stand before the equals sign in `--listen`, and the connections that speak it.
 DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
-    "text": lambda storage, stats, settings, watchers, reactor: (
-        lambda lost: TextProtocol(storage, stats, settings, watchers, reactor, lost)
-    ),
+    "text": lambda services: partial(TextProtocol, services),
 }
 
 #: Files and sockets that the server has open besides its clients': the store, the log, the
@@ -132,7 +132,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
     watchers = Watchers(stats, seconds, storage.on_eviction)
     connections = Connections(options["conn-limit"], stats, reactor, options["idle-timeout"])
     verbosity = Verbosity(options["log-level"], options["verbose"])
-    settings = TextSettings(
+    settings = Settings(
         max_item_size=options["max-item-size"],
         flush_enabled=not options["disable-flush-all"],
         watch_enabled=not options["disable-watch"],
@@ -142,6 +142,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
         set_limit=storage.resize,
         told=_told(options),
     )
+    services = Services(storage, stats, settings, watchers, reactor)
     stats.connections = connections.live
     stats.of_store = storage.figures
     delimiter = options["stat-key-prefix"]
@@ -159,9 +160,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
                 dialect,
                 where if isinstance(where, str) else f"{where[0]} port {where[1] or 'any'}",
                 _endpoint(where, options["listen-backlog"], reactor),
-                ConnectionFactory(
-                    connections, DIALECTS[dialect](storage, stats, settings, watchers, reactor)
-                ),
+                ConnectionFactory(connections, DIALECTS[dialect](services)),
             )
         )
     log_file = _log_file(options)

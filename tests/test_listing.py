@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, StorageError
 from mctwist.item import BINARY_KEY, BYTES, KEY_LENGTH, Entry, Item
+from mctwist.protocols.connection import Settings
 from mctwist.protocols.listing import (
     MOST_CACHEDUMP,
     STALLED,
@@ -18,7 +19,6 @@ from mctwist.protocols.listing import (
     mgdump_line,
 )
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT
-from mctwist.protocols.text import TextSettings
 from mctwist.testing import NOW, START, put
 from tests.test_pipeline import BUFFER, Socket
 from tests.wire import Client, TextServer
@@ -86,7 +86,7 @@ class ListingCase(SynchronousTestCase):
         self.start()
 
     def start(self, backend: Optional[MemoryBackend] = None, **settings: Any) -> None:
-        self.server = TextServer(backend=backend, settings=TextSettings(**settings))
+        self.server = TextServer(backend=backend, settings=Settings(**settings))
         self.addCleanup(self.server.stop)
         self.client = self.server.connect()
 

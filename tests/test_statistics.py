@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS
-from mctwist.protocols.text import TextSettings
+from mctwist.protocols.connection import Settings
 from mctwist.server import Connections
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Prefixes
 from tests.wire import Client, TextServer
@@ -68,7 +68,7 @@ class ReportCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.start()
 
-    def start(self, settings: Optional[TextSettings] = None) -> None:
+    def start(self, settings: Optional[Settings] = None) -> None:
         self.server = TextServer(settings=settings)
         self.addCleanup(self.server.stop)
         self.stats = self.server.stats
@@ -256,7 +256,7 @@ class SubcommandTests(ReportCase):
 
     def test_settings_as_told(self) -> None:
         self.start(
-            TextSettings(
+            Settings(
                 max_item_size=5000,
                 flush_enabled=False,
                 dump_enabled=False,
@@ -452,7 +452,7 @@ class DetailTests(ReportCase):
         self.assertEqual(self.dump(), b"PREFIX a get 1 hit 0 set 0 del 0\r\nEND\r\n")
 
     def test_not_where_nothing_is_to_be_listed(self) -> None:
-        self.start(TextSettings(dump_enabled=False))
+        self.start(Settings(dump_enabled=False))
         for line in (b"stats detail dump", b"stats detail on", b"stats detail"):
             self.assertEqual(self.ask(line), b"CLIENT_ERROR stats detail not allowed\r\n")
         self.assertFalse(self.stats.prefixes.counting)

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, Results, Steps, StorageError, StoreFull
 from mctwist.item import size_in_memcached
-from mctwist.protocols.text import LONG_GET, MOST_GET_LINE, TextSettings
+from mctwist.protocols.connection import Settings
+from mctwist.protocols.text import LONG_GET, MOST_GET_LINE
 from mctwist.testing import START, Trouble
 from tests.wire import Client, TextServer
 
@@ -96,7 +97,7 @@ class TextCase(SynchronousTestCase):
         *conversation: Union[Exchange, int, float],
         closes: bool = False,
         bytewise: bool = True,
-        settings: Optional[TextSettings] = None,
+        settings: Optional[Settings] = None,
         backend: Callable[[], IBackend] = MemoryBackend,
     ) -> None:
         """
@@ -441,7 +442,7 @@ class ValueTests(TextCase):
 
     def test_the_largest_item_counts_its_header_and_key(self) -> None:
         limit = 1024
-        settings = TextSettings(max_item_size=limit)
+        settings = Settings(max_item_size=limit)
         for key, flags in ((b"k", 0), (b"k", 1), (LONGEST, 7)):
             room = limit - size_in_memcached(key, 0, flags)
             self.check(
@@ -453,7 +454,7 @@ class ValueTests(TextCase):
 
     def test_a_set_that_is_too_large_takes_the_old_value_with_it(self) -> None:
         large = b"get k\r\n" * 200
-        settings = TextSettings(max_item_size=1024)
+        settings = Settings(max_item_size=1024)
         self.check(
             stored(b"k", b"old"),
             (upload(b"set", b"k", large), TOO_LARGE),
@@ -477,7 +478,7 @@ class ValueTests(TextCase):
                 (upload(verb, b"k", large, more=more), TOO_LARGE),
                 (upload(verb, b"k", large, more=more + b" noreply"), b""),
                 hit(b"k", b"old"),
-                settings=TextSettings(max_item_size=1024),
+                settings=Settings(max_item_size=1024),
             )
 
     def test_a_mebibyte_is_too_large_by_its_header(self) -> None:
@@ -577,7 +578,7 @@ class StoreTests(TextCase):
             (upload(b"prepend", b"k", b"v" * 11), NOT_STORED),
             (upload(b"append", b"k", b"v" * 10), STORED),
             hit(b"k", b"v" * room),
-            settings=TextSettings(max_item_size=1024),
+            settings=Settings(max_item_size=1024),
         )
 
     def test_cas(self) -> None:
@@ -743,7 +744,7 @@ class FlushTests(TextCase):
             (b"flush_all noreply\r\n", b""),
             100,
             hit(b"k", b"v"),
-            settings=TextSettings(flush_enabled=False),
+            settings=Settings(flush_enabled=False),
         )
 
 
@@ -788,7 +789,7 @@ class FlushPrefixTests(TextCase):
             (b"flush_prefix k\r\n", b"CLIENT_ERROR flush_prefix not allowed\r\n"),
             (b"flush_prefix k noreply\r\n", b""),
             hit(b"k", b"v"),
-            settings=TextSettings(flush_enabled=False),
+            settings=Settings(flush_enabled=False),
         )
 
 
@@ -869,7 +870,7 @@ class OtherTests(TextCase):
 
     def test_verbosity(self) -> None:
         told: list[int] = []
-        settings = TextSettings(set_verbosity=told.append)
+        settings = Settings(set_verbosity=told.append)
         client = self.server(settings=settings).connect()
         for line, answer in (
             (b"verbosity 0", OK),
@@ -886,7 +887,7 @@ class OtherTests(TextCase):
     def test_shutdown(self) -> None:
         self.check((b"shutdown\r\n", b"SERVER_ERROR: shutdown not enabled\r\n"))
         stopped: list[bool] = []
-        settings = TextSettings(shutdown=lambda: stopped.append(True))
+        settings = Settings(shutdown=lambda: stopped.append(True))
         self.check(
             (b"shutdown abc\r\n", b"CLIENT_ERROR invalid shutdown mode\r\n"),
             stored(b"k", b"v"),
@@ -913,7 +914,7 @@ class StatsTests(TextCase):
         return found
 
     def test_counts(self) -> None:
-        server = self.server(settings=TextSettings(max_item_size=1024))
+        server = self.server(settings=Settings(max_item_size=1024))
         client = server.connect()
         for sent, changes in (
             (upload(b"set", b"k", b"1"), "cmd_set total_items"),

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mctwist.protocols.text import TextSettings
+from mctwist.protocols.connection import Settings
 from tests.wire import TextServer
 
 OK, ERROR = b"OK\r\n", b"ERROR\r\n"
@@ -15,7 +15,7 @@ class TuningTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.limits: list[int] = []
         self.levels: list[int] = []
-        settings = TextSettings(set_limit=self.set_limit, set_verbosity=self.levels.append)
+        settings = Settings(set_limit=self.set_limit, set_verbosity=self.levels.append)
         self.server = TextServer(settings=settings)
         self.addCleanup(self.server.stop)
         self.client = self.server.connect()

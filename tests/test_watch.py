@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import Results, StoreFull
 from mctwist.item import BYTES, Entry, Item
-from mctwist.protocols.text import TextSettings
+from mctwist.protocols.connection import Settings
 from mctwist.testing import NOW, START
 from mctwist.watch import MOST_WATCHERS
 from tests.test_pipeline import Socket
@@ -288,7 +288,7 @@ class CommandTests(WatchCase):
         self.assertFalse(self.server.watchers.active)
 
     def test_it_can_be_forbidden(self) -> None:
-        server = self.make_server(settings=TextSettings(watch_enabled=False))
+        server = self.make_server(settings=Settings(watch_enabled=False))
         client = server.connect()
         for words in (b"", b" fetchers", b" bogus"):
             answer = client.ask(b"watch%b\r\nget k\r\n" % words)

@@ -11,7 +11,8 @@ from twisted.internet.testing import StringTransport
 
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend
-from mctwist.protocols.text import TextProtocol, TextSettings
+from mctwist.protocols.connection import Services, Settings
+from mctwist.protocols.text import TextProtocol
 from mctwist.stats import Stats
 from mctwist.storage import StorageService
 from mctwist.testing import ManualPool, ManualReactor
@@ -28,7 +29,7 @@ class TextServer:
     def __init__(
         self,
         backend: Optional[IBackend] = None,
-        settings: Optional[TextSettings] = None,
+        settings: Optional[Settings] = None,
         inline_reads: str = "always",
     ) -> None:
         self.reactor = ManualReactor()
@@ -43,16 +44,14 @@ class TextServer:
         self.backend = backend or MemoryBackend()
         self.storage = StorageService(self.backend, self.reactor, inline_reads, **pools)
         self.stats = Stats(self.reactor.seconds)
-        self.settings = settings or TextSettings()
+        self.settings = settings or Settings()
         self.watchers = Watchers(self.stats, self.reactor.seconds, self.storage.on_eviction)
         self.lost: list[TextProtocol] = []
         self.storage.startService()
 
     def connect(self, transport: Optional[Any] = None) -> "Client":
-        protocol = TextProtocol(
-            *(self.storage, self.stats, self.settings, self.watchers, self.reactor),
-            self.lost.append,
-        )
+        services = Services(self.storage, self.stats, self.settings, self.watchers, self.reactor)
+        protocol = TextProtocol(services, self.lost.append)
         return Client(self, protocol, transport or StringTransport())
 
     def settle(self) -> None:

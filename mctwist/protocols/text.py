@@ -12,20 +12,16 @@ before it is not part of the line (proto_parser.c:174-184).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable, Optional
 
-from attrs import field, frozen
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from mctwist import meta_operations, operations
-from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
+from mctwist.interfaces import Render, Step
 from mctwist.item import KEY_LENGTH
 from mctwist.protocols import (
     classic,
@@ -37,11 +33,11 @@ from mctwist.protocols import (
     tuning,
 )
 from mctwist.protocols.classic import TooLarge, Upload
+from mctwist.protocols.connection import Connection, Services
 from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError
-from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler, Listing
-from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
-from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, VERSION, Stats
-from mctwist.watch import Peer, Watcher, Watchers, kinds_of
+from mctwist.protocols.listing import Listing
+from mctwist.stats import VERSION
+from mctwist.watch import Watcher, kinds_of
 
 #: A line with no end in sight is cut off here (proto_text.c:363-391) ...
 MOST_LINE = 2048
@@ -60,104 +56,27 @@ _ONE_KEY = re.compile(rb"[^ ]{1,%d}\Z" % KEY_LENGTH).match
 _ONE_KEY_AND_V = re.compile(rb"[^ ]{1,%d} v\Z" % KEY_LENGTH).match
 
 
-@frozen
-class TextSettings:
-    """
-    What of the server's options the text protocol goes by.
-
-    :ivar max_item_size: bytes, as memcached counts an item.
-    :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
-    :ivar shutdown: called by the command of that name; None: it is not allowed.
-    :ivar dump_enabled: what lists keys, or parts of them, is allowed.
-    :ivar set_verbosity: called with 0, 1 or 2.
-    :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
-        that can be.
-    :ivar told: what else the server was told, by the name that `stats settings` has for it.
-    :ivar tuned: the same, set by clients while it runs; see `tuning`.
-    :ivar crawler: whose turn it is to dump.
-    """
-
-    max_item_size: int = 1 << 20
-    flush_enabled: bool = True
-    watch_enabled: bool = True
-    shutdown: Optional[Callable[[], None]] = None
-    dump_enabled: bool = True
-    set_verbosity: Callable[[int], None] = lambda level: None
-    set_limit: Callable[[int], bool] = lambda size: True
-    told: Mapping[str, object] = {}
-    tuned: dict[str, object] = field(factory=dict)
-    crawler: Crawler = field(factory=Crawler)
-
-
-@implementer(IHalfCloseableProtocol)
-class TextProtocol(LineReceiver):
-    """
-    One connection that speaks memcached's text protocol.
-
-    :param reactor: IReactorTime.
-    :param lost: called with the connection when it is gone.
-    """
+class TextProtocol(Connection, LineReceiver):
+    """One connection that speaks memcached's text protocol."""
 
     delimiter = b"\n"
     MAX_LENGTH = MOST_GET_LINE
 
-    def __init__(
-        self,
-        storage: IStorage,
-        stats: Stats,
-        settings: TextSettings,
-        watchers: Watchers,
-        reactor: Any,
-        lost: Callable[[Any], None],
-    ) -> None:
-        self._lost = lost
-        self._storage = storage
-        self._stats = stats
-        self._settings = settings
-        self._watchers = watchers
-        self._reactor = reactor
-        self._pipeline: Optional[Pipeline] = None
-        self._steps: list[Step] = []
-        self._reads_only = True
-        self._received = 0
+    def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
+        super().__init__(services, lost)
         self._partial: list[Any] = []  # a line whose end has not come
         self._partial_size = 0
         self._chunks: list[Any] = []  # a value that has not come whole
         self._missing = 0  # bytes of it, or of what is let go
         self._upload: Optional[Upload] = None  # what it is for; None: it is let go
-        self._closed = False
-        self._heard = False  # since that was last asked for
         self._watcher: Optional[Watcher] = None
-        self._reason: Optional[str] = None  # for which it was closed, in memcached's words
 
     # What Twisted calls
 
-    def connectionMade(self) -> None:
-        self._pipeline = Pipeline(
-            self.transport, self._storage, self._stats, self._spell, self._watchers, self._reactor
-        )
-        if self._watchers.active:
-            self._watchers.arrived(self._peer())
-
-    def connectionLost(self, reason: Optional[Failure] = None) -> None:
-        self._closed = True
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._watch_no_more()
-        if self._watchers.active and self._pipeline is not None:
-            done = reason is not None and reason.check(ConnectionDone)
-            self._watchers.left(self._peer(), self._reason or ("normal" if done else "error"))
-        if self._pipeline is not None:
-            self._pipeline.lost()
-        # The pipeline and this refer to each other, and the collector seldom comes.
-        self._pipeline = None
-        self._steps, self._chunks, self._partial = [], [], []
-        self._lost(self)
-
-    def readConnectionLost(self) -> None:
-        """The peer has sent all it will; it is still owed its answers."""
-        self.finish()
-
-    def writeConnectionLost(self) -> None:
-        """Nothing: the loss of the connection follows."""
+        self._chunks, self._partial = [], []
+        super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = True
@@ -197,43 +116,18 @@ class TextProtocol(LineReceiver):
 
     @property
     def state(self) -> str:
-        """What the connection is at, in memcached's words (memcached.c, state_text)."""
         if self._watcher is not None:
             return "conn_watch"
-        if self._closed or self._pipeline is None:
-            return "conn_closing"
-        if not self.line_mode:
+        if not self.line_mode and not self._closed:
             return "conn_swallow" if self._upload is None else "conn_nread"
-        return self._pipeline.state
+        return super().state
 
     def finish(self, reason: str = "normal", lingering: bool = False) -> None:
-        """
-        Take no more commands, answer those that were taken, and close.
-
-        :param reason: `error`, `normal`, `idle_timeout` or `shutdown`, for those who watch.
-        :param lingering: as of `Pipeline.close`.
-        """
-        self._submit()
-        self._closed = True
-        self._reason = self._reason or reason
         self._watch_no_more()
-        if self._pipeline is not None:
-            self._pipeline.close(lingering)
-
-    def leave(self) -> None:
-        """Close what has been left open for the peer's goodbye."""
-        if self._pipeline is not None:
-            self._pipeline.leave()
-
-    def heard(self) -> bool:
-        """Whether anything has come from the peer since this was last asked."""
-        heard, self._heard = self._heard, False
-        return heard
+        super().finish(reason, lingering)
 
     def owes(self) -> bool:
-        """Whether the peer waits for something: an answer, or events."""
-        pipeline = self._pipeline
-        return self._watcher is not None or (pipeline is not None and pipeline.owes())
+        return self._watcher is not None or super().owes()
 
     # Lines
 
@@ -293,19 +187,6 @@ class TextProtocol(LineReceiver):
             return
         self._partial = []
         self.finish("error")
-
-    def _submit(self) -> int:
-        """Run what has been parsed; return the bytes of input that no step of it stands for."""
-        received, self._received = self._received, 0
-        self._stats.bytes_read += received
-        if self._steps and self._pipeline is not None:
-            steps, self._steps = self._steps, []
-            if self._stats.prefixes.watched:
-                steps = list(replies.detailed(steps))
-            reads_only, self._reads_only = self._reads_only, True
-            self._pipeline.run(steps, reads_only, received)
-            return 0
-        return received
 
     # Commands
 
@@ -438,27 +319,11 @@ class TextProtocol(LineReceiver):
         else:
             self._report(render)
 
-    def _report(self, render: Render) -> None:
-        # By itself: a thousand in one instalment would be a hundred megabytes, with a thousand
-        # connections to report on.
-        size = self._submit()
-        if self._pipeline is not None:
-            self._pipeline.run_alone((operations.counts, b"", (), render), size)
-
     def _reset_stats(self, words: list[bytes]) -> None:
         self._steps.append((operations.constant, b"", (b"RESET\r\n",), statistics.reset))
 
     def _show_settings(self, words: list[bytes]) -> None:
-        settings = self._settings
-        told = {
-            "item_size_max": settings.max_item_size,
-            "flush_enabled": statistics.yes(settings.flush_enabled),
-            "dump_enabled": statistics.yes(settings.dump_enabled),
-            "shutdown_command": statistics.yes(settings.shutdown is not None),
-            **settings.told,
-            **settings.tuned,
-            **_BOUNDS,
-        }
+        told = {**self._settings.shown(), "most_line": MOST_LINE, "most_get_line": MOST_GET_LINE}
         self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
 
     def _show_items(self, words: list[bytes]) -> None:
@@ -575,15 +440,8 @@ class TextProtocol(LineReceiver):
             self._watchers.remove(self._watcher)
             self._watcher = None
 
-    def _peer(self) -> Peer:
-        """The peer, as events name it."""
-        assert self._pipeline is not None
-        assert self.transport is not None
-        address = self.transport.getPeer()
-        number = self._pipeline.number
-        if isinstance(address, (IPv4Address, IPv6Address)):
-            return Peer(address.host, address.port, "tcp", number)
-        return Peer("unix", 0, "local", number)
+    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
+        return replies.detailed(steps)
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         if step[3] in replies.UNFINISHED:
@@ -596,20 +454,6 @@ _BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
 _GENERAL = statistics.rendered(statistics.general)
-
-#: What a client can make grow, and how far: shown by `stats settings`.
-_BOUNDS: dict[str, object] = {
-    "most_key": KEY_LENGTH,
-    "most_line": MOST_LINE,
-    "most_get_line": MOST_GET_LINE,
-    "most_waiting": MOST_WAITING,
-    "instalment_steps": MOST_STEPS,
-    "instalment_bytes": MOST_BYTES,
-    "close_timeout": int(CLOSE_TIMEOUT),
-    "most_cachedump": MOST_CACHEDUMP,
-    "most_prefixes": MOST_PREFIXES,
-    "most_prefix_bytes": MOST_PREFIX_BYTES,
-}
 
 _GETS = {
     b"get": (replies.value, replies.last_value),

@@ -1,0 +1,231 @@
+"""
+What a connection is, whatever it speaks.
+
+A dialect is a Twisted protocol that also is a `Connection`: it makes steps of what it reads and
+leaves them in `_steps`, and `_submit` has its pipeline run all that one read has brought as one
+list. From here it has what the listening side asks of a connection, its goodbye, and the reports
+that are no steps of the store's.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, Optional
+
+from attrs import field, frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mctwist import operations
+from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
+from mctwist.item import KEY_LENGTH
+from mctwist.protocols import statistics
+from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler
+from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
+from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Stats
+from mctwist.watch import Peer, Watchers
+
+
+@frozen
+class Settings:
+    """
+    What of the server's options the dialects go by.
+
+    :ivar max_item_size: bytes, as memcached counts an item.
+    :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
+    :ivar shutdown: called by the command of that name; None: it is not allowed.
+    :ivar dump_enabled: what lists keys, or parts of them, is allowed.
+    :ivar set_verbosity: called with 0, 1 or 2.
+    :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
+        that can be.
+    :ivar told: what else the server was told, by the name that `stats settings` has for it.
+    :ivar tuned: the same, set by clients while it runs; see `tuning`.
+    :ivar crawler: whose turn it is to dump.
+    """
+
+    max_item_size: int = 1 << 20
+    flush_enabled: bool = True
+    watch_enabled: bool = True
+    shutdown: Optional[Callable[[], None]] = None
+    dump_enabled: bool = True
+    set_verbosity: Callable[[int], None] = lambda level: None
+    set_limit: Callable[[int], bool] = lambda size: True
+    told: Mapping[str, object] = {}
+    tuned: dict[str, object] = field(factory=dict)
+    crawler: Crawler = field(factory=Crawler)
+
+    def shown(self) -> "dict[str, object]":
+        """What `stats settings` shows of these."""
+        return {
+            "item_size_max": self.max_item_size,
+            "flush_enabled": statistics.yes(self.flush_enabled),
+            "dump_enabled": statistics.yes(self.dump_enabled),
+            "shutdown_command": statistics.yes(self.shutdown is not None),
+            **self.told,
+            **self.tuned,
+            **_BOUNDS,
+        }
+
+
+@frozen
+class Services:
+    """
+    What a connection works with.
+
+    :ivar reactor: IReactorTime.
+    """
+
+    storage: IStorage
+    stats: Stats
+    settings: Settings
+    watchers: Watchers
+    reactor: Any
+
+
+@implementer(IHalfCloseableProtocol)
+class Connection:
+    """
+    One connection, to be mixed into a Protocol.
+
+    :param lost: called with the connection when it is gone.
+    """
+
+    transport: Any
+
+    def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
+        self._lost = lost
+        self._services = services
+        self._storage = services.storage
+        self._stats = services.stats
+        self._settings = services.settings
+        self._watchers = services.watchers
+        self._pipeline: Optional[Pipeline] = None
+        self._steps: list[Step] = []
+        self._reads_only = True
+        self._received = 0
+        self._closed = False
+        self._heard = False  # since that was last asked for
+        self._reason: Optional[str] = None  # for which it was closed, in memcached's words
+
+    # What a dialect adds
+
+    def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
+        """As `pipeline.Spell`."""
+        raise NotImplementedError
+
+    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
+        """`steps`, counted for `stats detail` when they are answered."""
+        raise NotImplementedError
+
+    # What Twisted calls
+
+    def connectionMade(self) -> None:
+        services = self._services
+        self._pipeline = Pipeline(
+            *(self.transport, self._storage, self._stats, self._spell),
+            *(self._watchers, services.reactor),
+        )
+        if self._watchers.active:
+            self._watchers.arrived(self._peer())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closed = True
+        if self._watchers.active and self._pipeline is not None:
+            done = reason.check(ConnectionDone)
+            self._watchers.left(self._peer(), self._reason or ("normal" if done else "error"))
+        if self._pipeline is not None:
+            self._pipeline.lost()
+        # The pipeline and this refer to each other, and the collector seldom comes.
+        self._pipeline = None
+        self._steps = []
+        self._lost(self)
+
+    def readConnectionLost(self) -> None:
+        """The peer has sent all it will; it is still owed its answers."""
+        self.finish()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: the loss of the connection follows."""
+
+    # What the listening side asks of a connection
+
+    @property
+    def state(self) -> str:
+        """What the connection is at, in memcached's words (memcached.c, state_text)."""
+        if self._closed or self._pipeline is None:
+            return "conn_closing"
+        return self._pipeline.state
+
+    def finish(self, reason: str = "normal", lingering: bool = False) -> None:
+        """
+        Take no more commands, answer those that were taken, and close.
+
+        :param reason: `error`, `normal`, `idle_timeout` or `shutdown`, for those who watch.
+        :param lingering: as of `Pipeline.close`.
+        """
+        self._submit()
+        self._closed = True
+        self._reason = self._reason or reason
+        if self._pipeline is not None:
+            self._pipeline.close(lingering)
+
+    def leave(self) -> None:
+        """Close what has been left open for the peer's goodbye."""
+        if self._pipeline is not None:
+            self._pipeline.leave()
+
+    def heard(self) -> bool:
+        """Whether anything has come from the peer since this was last asked."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    def owes(self) -> bool:
+        """Whether the peer waits for something: an answer, or events."""
+        return self._pipeline is not None and self._pipeline.owes()
+
+    # What the dialects share
+
+    def _submit(self) -> int:
+        """Run what has been parsed; return the bytes of input that no step of it stands for."""
+        received, self._received = self._received, 0
+        self._stats.bytes_read += received
+        if self._steps and self._pipeline is not None:
+            steps, self._steps = self._steps, []
+            if self._stats.prefixes.watched:
+                steps = list(self._detailed(steps))
+            reads_only, self._reads_only = self._reads_only, True
+            self._pipeline.run(steps, reads_only, received)
+            return 0
+        return received
+
+    def _report(self, render: Render) -> None:
+        """Answer with a report of `statistics`."""
+        # By itself: a thousand in one instalment would be a hundred megabytes, with a thousand
+        # connections to report on.
+        size = self._submit()
+        if self._pipeline is not None:
+            self._pipeline.run_alone((operations.counts, b"", (), render), size)
+
+    def _peer(self) -> Peer:
+        """The peer, as events name it."""
+        assert self._pipeline is not None
+        address = self.transport.getPeer()
+        number = self._pipeline.number
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            return Peer(address.host, address.port, "tcp", number)
+        return Peer("unix", 0, "local", number)
+
+
+#: What a client can make grow, and how far: shown by `stats settings`.
+_BOUNDS: dict[str, object] = {
+    "most_key": KEY_LENGTH,
+    "most_waiting": MOST_WAITING,
+    "instalment_steps": MOST_STEPS,
+    "instalment_bytes": MOST_BYTES,
+    "close_timeout": int(CLOSE_TIMEOUT),
+    "most_cachedump": MOST_CACHEDUMP,
+    "most_prefixes": MOST_PREFIXES,
+    "most_prefix_bytes": MOST_PREFIX_BYTES,
+}
