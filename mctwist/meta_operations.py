@@ -59,13 +59,15 @@ def left(expiry: int, now: int) -> int:
     return max(-((now - expiry) // 1000), 0) if expiry else -1
 
 
-def look(transaction: ITransaction, key: bytes) -> Optional[Union[Item, Fetched]]:
+def look(
+    transaction: ITransaction, key: bytes, wins: bool = True
+) -> Optional[Union[Item, Fetched]]:
     """mg without terms. The item alone where it has no marks that matter."""
     item = transaction.get(key)
     if item is None:
         return None
     if item[1] & _MARKS:
-        return fetch(transaction, key)
+        return fetch(transaction, key, wins=wins)
     transaction.visits[item[6]] = transaction.stamp
     return item
 
@@ -79,12 +81,14 @@ def fetch(
     vivify: bool = False,
     unseen: bool = False,
     past: bool = False,
+    wins: bool = True,
 ) -> Optional[Fetched]:
     """
     mg.
 
     :param new: the CAS unique of a vivified item; :param marks: of it.
     :param unseen: this is not to count as an access; :param past: those before are asked for.
+    :param wins: whoever asks may be chosen to renew it.
     """
     now = transaction.now
     item = transaction.get(key)
@@ -102,7 +106,7 @@ def fetch(
         idle = max(now // 1000 - accessed, 0)
     expiry, told, soon = _on(terms, item.expiry, now)
     sent = bool(item.marks & WON)
-    won = not sent and (soon or bool(item.marks & STALE))
+    won = wins and not sent and (soon or bool(item.marks & STALE))
     if won or expiry != item.expiry:
         marks = item.marks | WON if won else item.marks
         item = changed(transaction, key, item, item.value, expiry, marks, item.cas)

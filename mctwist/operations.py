@@ -13,7 +13,7 @@ import re
 from enum import Enum
 from typing import Optional
 
-from mctwist.interfaces import ITransaction
+from mctwist.interfaces import ITransaction, NotPermitted
 from mctwist.item import BINARY_KEY, STALE, WON, Item, size_in_memcached
 
 #: exptimes up to 30 days are relative (memcached.c, realtime; REALTIME_MAXDELTA).
@@ -83,6 +83,11 @@ def refuse(transaction: ITransaction, key: bytes, verb: str, drops: bool) -> Non
     """
     if drops:
         transaction.delete(key)
+
+
+def forbid(transaction: ITransaction, key: bytes) -> NotPermitted:
+    """What may not be done, in its turn among the others."""
+    return NotPermitted()
 
 
 def counts(transaction: ITransaction, key: bytes) -> tuple[int, int]:

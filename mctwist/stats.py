@@ -142,6 +142,8 @@ class Stats:
         self.cas_hits = 0
         self.cas_misses = 0
         self.cas_badval = 0
+        self.auth_commands = 0
+        self.auth_errors = 0
         self.store_too_large = 0
         self.store_no_memory = 0
         self.bytes_read = 0

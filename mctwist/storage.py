@@ -31,7 +31,15 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from mctwist.interfaces import IBackend, IStorage, NeedsWrite, Results, Steps, StorageError
+from mctwist.interfaces import (
+    IBackend,
+    IStorage,
+    NeedsWrite,
+    NotPermitted,
+    Results,
+    Steps,
+    StorageError,
+)
 from mctwist.item import Entry
 
 #: A batch is closed when it holds this many steps; the rest is for the next.
@@ -354,6 +362,8 @@ class StorageService(Service):
         for result in results:
             if not isinstance(result, Exception) or result is self._reported:
                 continue
+            if isinstance(result, NotPermitted):
+                continue  # the user's fault, and he is told
             self._reported = result  # a batch that fails as a whole has it for each step
             if not isinstance(result, StorageError):
                 self.log.failure("an operation failed", Failure(result))

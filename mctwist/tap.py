@@ -35,7 +35,10 @@ from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, IBackend, StartError
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
+from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
+from mctwist.protocols.frames import MAGIC
+from mctwist.protocols.sniff import SniffingProtocol
 from mctwist.protocols.text import TextProtocol
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
 from mctwist.stats import Prefixes, Stats
@@ -53,7 +56,11 @@ BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
 
 #: What may stand before the equals sign in `--listen`, and the connections that speak it.
 DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
+    "auto": lambda services: partial(
+        SniffingProtocol, services, dialects={MAGIC: BinaryProtocol}, otherwise=TextProtocol
+    ),
     "text": lambda services: partial(TextProtocol, services),
+    "binary": lambda services: partial(BinaryProtocol, services),
 }
 
 #: Files and sockets that the server has open besides its clients': the store, the log, the

@@ -21,7 +21,7 @@ from mctwist.protocols.listing import (
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT
 from mctwist.testing import NOW, START, put
 from tests.test_pipeline import BUFFER, Socket
-from tests.wire import Client, TextServer
+from tests.wire import Client, Server
 
 OK, END, ERROR = b"OK\r\n", b"END\r\n", b"ERROR\r\n"
 BAD_FORMAT = b"CLIENT_ERROR bad command line format\r\n"
@@ -86,7 +86,7 @@ class ListingCase(SynchronousTestCase):
         self.start()
 
     def start(self, backend: Optional[MemoryBackend] = None, **settings: Any) -> None:
-        self.server = TextServer(backend=backend, settings=Settings(**settings))
+        self.server = Server(backend=backend, settings=Settings(**settings))
         self.addCleanup(self.server.stop)
         self.client = self.server.connect()
 

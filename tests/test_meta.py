@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.protocols import meta
 from mctwist.protocols.grammar import BAD_FORMAT, ClientError
 from tests.test_text import BAD_CHUNK, END, ERROR, STORED, TextCase, hit, stored
-from tests.wire import TextServer
+from tests.wire import Server
 
 Exchange = tuple[bytes, bytes]
 
@@ -617,7 +617,7 @@ class FuzzTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None, database=None)
     @given(st.lists(st.tuples(line, few_bytes, st.booleans()), max_size=12))
     def test_the_server_answers_in_step(self, commands: "list[tuple[bytes, bytes, bool]]") -> None:
-        server = TextServer()
+        server = Server()
         client = server.connect()
         for text, value, stores in commands:
             if stores:

@@ -26,7 +26,7 @@ from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.stats import Stats
 from mctwist.testing import NOW, ManualReactor, get, put, step
 from mctwist.watch import Watchers
-from tests.wire import TextServer
+from tests.wire import Server
 
 MEGABYTE = 1_000_000
 #: What Twisted's transports buffer before they pause their producer.
@@ -81,12 +81,12 @@ class Socket(StringTransport):
 class PipelineCase(SynchronousTestCase):
     """A server, and clients that pipeline."""
 
-    def server(self, **options: Any) -> TextServer:
-        server = TextServer(**options)
+    def server(self, **options: Any) -> Server:
+        server = Server(**options)
         self.addCleanup(server.stop)
         return server
 
-    def filled(self, keys: int, size: int) -> TextServer:
+    def filled(self, keys: int, size: int) -> Server:
         """A server that holds `keys` items of `size` bytes, or more, which share their memory."""
         backend = MemoryBackend()
         server = self.server(backend=backend)

@@ -16,7 +16,7 @@ from mctwist.interfaces import MOST_BYTES, MOST_STEPS
 from mctwist.protocols.connection import Settings
 from mctwist.server import Connections
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Prefixes
-from tests.wire import Client, TextServer
+from tests.wire import Client, Server
 
 REQUIRED = "cmd_set cas_hits cas_misses cas_badval"
 GENERAL = (
@@ -69,7 +69,7 @@ class ReportCase(SynchronousTestCase):
         self.start()
 
     def start(self, settings: Optional[Settings] = None) -> None:
-        self.server = TextServer(settings=settings)
+        self.server = Server(settings=settings)
         self.addCleanup(self.server.stop)
         self.stats = self.server.stats
         self.client = self.server.connect()

@@ -14,12 +14,12 @@ from typing import Any, Callable, Optional, Union
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.backends.memory import MemoryBackend
-from mctwist.interfaces import IBackend, Results, Steps, StorageError, StoreFull
+from mctwist.interfaces import IBackend, Results, Steps, StorageError
 from mctwist.item import size_in_memcached
 from mctwist.protocols.connection import Settings
 from mctwist.protocols.text import LONG_GET, MOST_GET_LINE
 from mctwist.testing import START, Trouble
-from tests.wire import Client, TextServer
+from tests.wire import Client, FaultyBackend, Server
 
 Exchange = tuple[bytes, bytes]
 Conversation = Sequence[Union[Exchange, int, float]]
@@ -87,8 +87,8 @@ def lines(answer: bytes, *commands: bytes) -> Iterator[Exchange]:
 class TextCase(SynchronousTestCase):
     """A server for each conversation."""
 
-    def server(self, **options: Any) -> TextServer:
-        server = TextServer(**options)
+    def server(self, **options: Any) -> Server:
+        server = Server(**options)
         self.addCleanup(server.stop)
         return server
 
@@ -982,33 +982,6 @@ class StatsTests(TextCase):
 
     def test_of_what_there_is_not(self) -> None:
         self.check(*lines(ERROR, b"stats bogus", b"stats bogus more"))
-
-
-class FaultyBackend(MemoryBackend):
-    """A store in which b"full", b"sick" and b"strange" are keys that nothing can be done with."""
-
-    faults: "dict[bytes, Exception]" = {  # noqa: RUF012  # never changed
-        b"full": StoreFull("there is no room"),
-        b"sick": StorageError("the disk is on fire"),
-        b"strange": Trouble("nobody thought of this"),
-    }
-
-    def perform(self, lists: Sequence[Steps], now: int) -> "list[Results]":
-        return super().perform([self._marked(steps) for steps in lists], now)
-
-    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
-        return super().read(self._marked(steps), now)
-
-    def _marked(self, steps: Steps) -> Steps:
-        return [
-            (_raise, key, (self.faults[key],), render) if key in self.faults else
-            (operation, key, arguments, render)
-            for operation, key, arguments, render in steps
-        ]  # fmt: skip
-
-
-def _raise(transaction: object, key: bytes, fault: Exception) -> None:
-    raise fault
 
 
 class SickBackend(MemoryBackend):

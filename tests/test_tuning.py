@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.protocols.connection import Settings
-from tests.wire import TextServer
+from tests.wire import Server
 
 OK, ERROR = b"OK\r\n", b"ERROR\r\n"
 BAD_FORMAT = b"CLIENT_ERROR bad command line format\r\n"
@@ -16,7 +16,7 @@ class TuningTests(SynchronousTestCase):
         self.limits: list[int] = []
         self.levels: list[int] = []
         settings = Settings(set_limit=self.set_limit, set_verbosity=self.levels.append)
-        self.server = TextServer(settings=settings)
+        self.server = Server(settings=settings)
         self.addCleanup(self.server.stop)
         self.client = self.server.connect()
 
@@ -135,7 +135,7 @@ class TuningTests(SynchronousTestCase):
 
     def test_servers_are_tuned_apart(self) -> None:
         self.ask("lru_crawler sleep 200")
-        other = TextServer()
+        other = Server()
         self.addCleanup(other.stop)
         answer = other.connect().ask(b"stats settings\r\n")
         self.assertIn(b"STAT lru_crawler_sleep 0\r\n", answer)

@@ -16,7 +16,7 @@ from mctwist.protocols.connection import Settings
 from mctwist.testing import NOW, START
 from mctwist.watch import MOST_WATCHERS
 from tests.test_pipeline import Socket
-from tests.wire import Client, TextServer
+from tests.wire import Client, Server
 
 OK, ERROR = b"OK\r\n", b"ERROR\r\n"
 FOUND = "status=found clsid=1 cfd=0 size="
@@ -36,8 +36,8 @@ class WatchCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.server = self.make_server()
 
-    def make_server(self, **options: Any) -> TextServer:
-        server = TextServer(**options)
+    def make_server(self, **options: Any) -> Server:
+        server = Server(**options)
         self.addCleanup(server.stop)
         return server
 

@@ -1,29 +1,31 @@
 """
 A server without sockets, and clients of it: what the tests of the wire are written with.
 
-All is real but the edges: the text protocol on a StringTransport, the storage service with pools
+All is real but the edges: the protocols on a StringTransport, the storage service with pools
 that run when told, the memory backend unless another is given.
 """
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from twisted.internet.testing import StringTransport
 
 from mctwist.backends.memory import MemoryBackend
-from mctwist.interfaces import IBackend
+from mctwist.interfaces import IBackend, IUsers, Results, Steps, StorageError, StoreFull
 from mctwist.protocols.connection import Services, Settings
-from mctwist.protocols.text import TextProtocol
 from mctwist.stats import Stats
 from mctwist.storage import StorageService
-from mctwist.testing import ManualPool, ManualReactor
+from mctwist.tap import DIALECTS
+from mctwist.testing import ManualPool, ManualReactor, Trouble
 from mctwist.watch import Watchers
 
 
-class TextServer:
+class Server:
     """
-    A storage service and what speaks text to it.
+    A storage service and what speaks to it, text unless it is told otherwise.
 
     :param inline_reads: as the option of that name.
+    :param users: who may come in; None: everybody.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class TextServer:
         backend: Optional[IBackend] = None,
         settings: Optional[Settings] = None,
         inline_reads: str = "always",
+        users: Optional[IUsers] = None,
     ) -> None:
         self.reactor = ManualReactor()
         self.pool = ManualPool()
@@ -46,12 +49,14 @@ class TextServer:
         self.stats = Stats(self.reactor.seconds)
         self.settings = settings or Settings()
         self.watchers = Watchers(self.stats, self.reactor.seconds, self.storage.on_eviction)
-        self.lost: list[TextProtocol] = []
+        self.services = Services(
+            self.storage, self.stats, self.settings, self.watchers, self.reactor, users
+        )
+        self.lost: list[Any] = []
         self.storage.startService()
 
-    def connect(self, transport: Optional[Any] = None) -> "Client":
-        services = Services(self.storage, self.stats, self.settings, self.watchers, self.reactor)
-        protocol = TextProtocol(services, self.lost.append)
+    def connect(self, transport: Optional[Any] = None, dialect: str = "text") -> "Client":
+        protocol = DIALECTS[dialect](self.services)(self.lost.append)
         return Client(self, protocol, transport or StringTransport())
 
     def settle(self) -> None:
@@ -68,7 +73,7 @@ class TextServer:
 class Client:
     """One connection, seen from the peer."""
 
-    def __init__(self, server: TextServer, protocol: TextProtocol, transport: Any) -> None:
+    def __init__(self, server: Server, protocol: Any, transport: Any) -> None:
         self.server = server
         self.protocol = protocol
         self.transport = transport
@@ -94,3 +99,30 @@ class Client:
         """Whether the server has hung up."""
         closed: bool = self.transport.disconnecting
         return closed
+
+
+class FaultyBackend(MemoryBackend):
+    """A store in which b"full", b"sick" and b"strange" are keys that nothing can be done with."""
+
+    faults: "dict[bytes, Exception]" = {  # noqa: RUF012  # never changed
+        b"full": StoreFull("there is no room"),
+        b"sick": StorageError("the disk is on fire"),
+        b"strange": Trouble("nobody thought of this"),
+    }
+
+    def perform(self, lists: Sequence[Steps], now: int) -> "list[Results]":
+        return super().perform([self._marked(steps) for steps in lists], now)
+
+    def read(self, steps: Steps, now: int, patient: bool = False) -> Results:
+        return super().read(self._marked(steps), now)
+
+    def _marked(self, steps: Steps) -> Steps:
+        return [
+            (_raise, key, (self.faults[key],), render) if key in self.faults else
+            (operation, key, arguments, render)
+            for operation, key, arguments, render in steps
+        ]  # fmt: skip
+
+
+def _raise(transaction: object, key: bytes, fault: Exception) -> None:
+    raise fault

@@ -19,11 +19,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mctwist import operations
-from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, Render, Step
+from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, IUsers, Render, Rights, Step
 from mctwist.item import KEY_LENGTH
 from mctwist.protocols import statistics
 from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
+from mctwist.protocols.rights import within
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Stats
 from mctwist.watch import Peer, Watchers
 
@@ -75,6 +76,7 @@ class Services:
     What a connection works with.
 
     :ivar reactor: IReactorTime.
+    :ivar users: who may come in; None: everybody.
     """
 
     storage: IStorage
@@ -82,6 +84,7 @@ class Services:
     settings: Settings
     watchers: Watchers
     reactor: Any
+    users: Optional[IUsers] = None
 
 
 @implementer(IHalfCloseableProtocol)
@@ -108,8 +111,18 @@ class Connection:
         self._closed = False
         self._heard = False  # since that was last asked for
         self._reason: Optional[str] = None  # for which it was closed, in memcached's words
+        # Of who has logged in; None: nobody has, and somebody must.
+        self._rights: Optional[Rights] = _ALL_RIGHTS if services.users is None else None
+        self._restricted = False  # these are not all there are
+        self._failures = 0  # of attempts to log in
+        self._asking = False  # whether somebody is who he says
+        self._behind: list[bytes] = []  # what has come meanwhile
 
     # What a dialect adds
+
+    def _parse(self, data: bytes) -> None:
+        """Take what a read has brought, and `_submit`."""
+        raise NotImplementedError
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         """As `pipeline.Spell`."""
@@ -139,8 +152,18 @@ class Connection:
             self._pipeline.lost()
         # The pipeline and this refer to each other, and the collector seldom comes.
         self._pipeline = None
-        self._steps = []
+        self._steps, self._behind = [], []
         self._lost(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard = True
+        if self._closed:
+            return
+        self._received += len(data)
+        if self._asking:
+            self._behind.append(data)
+        else:
+            self._parse(data)
 
     def readConnectionLost(self) -> None:
         """The peer has sent all it will; it is still owed its answers."""
@@ -148,6 +171,13 @@ class Connection:
 
     def writeConnectionLost(self) -> None:
         """Nothing: the loss of the connection follows."""
+
+    def take_over(self, other: "Connection") -> None:
+        """Go on with the connection of `other`, of which nothing has been parsed."""
+        self.transport = other.transport
+        self._pipeline, other._pipeline = other._pipeline, None
+        if self._pipeline is not None:
+            self._pipeline.spell = self._spell
 
     # What the listening side asks of a connection
 
@@ -183,7 +213,7 @@ class Connection:
 
     def owes(self) -> bool:
         """Whether the peer waits for something: an answer, or events."""
-        return self._pipeline is not None and self._pipeline.owes()
+        return self._asking or (self._pipeline is not None and self._pipeline.owes())
 
     # What the dialects share
 
@@ -193,12 +223,60 @@ class Connection:
         self._stats.bytes_read += received
         if self._steps and self._pipeline is not None:
             steps, self._steps = self._steps, []
-            if self._stats.prefixes.watched:
-                steps = list(self._detailed(steps))
+            if self._restricted or self._stats.prefixes.watched:
+                steps = list(self._screened(steps))
             reads_only, self._reads_only = self._reads_only, True
             self._pipeline.run(steps, reads_only, received)
             return 0
         return received
+
+    def _screened(self, steps: Iterable[Step]) -> Iterable[Step]:
+        """`steps` as they are to be run: within the rights of who sends them, and counted."""
+        if self._stats.prefixes.watched:
+            steps = self._detailed(steps)
+        if self._restricted and self._rights is not None:
+            steps = within(self._rights, steps)
+        return steps
+
+    def _log_in(self, name: bytes, password: bytes, answer: Callable[[bool], None]) -> None:
+        """
+        Find out whether somebody is who he says, and go on with what he has sent behind it.
+
+        :param answer: called with whether he is, when it is known; adds the answer to the steps.
+        """
+        users, pipeline = self._services.users, self._pipeline
+        if users is None or pipeline is None:
+            return
+        self._asking = True
+        self._submit()
+        pipeline.bar()
+        host = getattr(self.transport.getPeer(), "host", None)
+        known = users.check(name, password, host, self._failures)
+        # In a round of its own: what is known at once, a thousand times over, is no recursion.
+        known.addCallback(
+            lambda rights: self._services.reactor.callLater(0, self._decide, rights, answer)
+        )
+
+    def _decide(self, rights: Optional[Rights], answer: Callable[[bool], None]) -> None:
+        self._asking = False
+        if self._closed or self._pipeline is None:
+            return
+        answer(self._count_login(rights))
+        behind, self._behind = self._behind, []
+        self._parse(b"".join(behind))
+        if not self._asking and self._pipeline is not None:
+            self._pipeline.unbar()
+
+    def _count_login(self, rights: Optional[Rights]) -> bool:
+        """Note that somebody has logged in, or, None, has tried to. Returns whether he has."""
+        self._stats.auth_commands += 1
+        if rights is None:
+            self._stats.auth_errors += 1
+            self._failures += 1
+            return False
+        self._rights = rights
+        self._restricted = rights != _ALL_RIGHTS
+        return True
 
     def _report(self, render: Render) -> None:
         """Answer with a report of `statistics`."""
@@ -217,6 +295,8 @@ class Connection:
             return Peer(address.host, address.port, "tcp", number)
         return Peer("unix", 0, "local", number)
 
+
+_ALL_RIGHTS = Rights()
 
 #: What a client can make grow, and how far: shown by `stats settings`.
 _BOUNDS: dict[str, object] = {

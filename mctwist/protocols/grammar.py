@@ -34,6 +34,7 @@ class PlainError(ClientError):
 
 
 BAD_FORMAT = ClientError(b"bad command line format")
+NOT_PERMITTED = ClientError(b"permission denied")
 INVALID_EXPTIME = ClientError(b"invalid exptime argument")
 INVALID_DELTA = ClientError(b"invalid numeric delta argument")
 

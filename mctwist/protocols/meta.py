@@ -254,7 +254,7 @@ def _get_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
 
 
 #: The flags for which a mg is more than a look.
-_ALL_OF_IT = frozenset((*_TERMS, b"h", b"l", b"u"))
+_ALL_OF_IT = frozenset((*_TERMS, b"h", b"l", b"u", b"E"))
 
 
 @lru_cache(_MOST_PLANS)

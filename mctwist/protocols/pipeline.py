@@ -69,6 +69,7 @@ class Pipeline:
     :param transport: of the connection; the pipeline registers as its producer.
     :param spell: how the dialect says that a step has failed.
     :param reactor: IReactorTime.
+    :ivar spell: as given; another dialect may have another.
     :ivar number: the connection's file descriptor; 0: it has none.
     """
 
@@ -86,7 +87,7 @@ class Pipeline:
         self._transport = transport
         self._storage = storage
         self._stats = stats
-        self._spell = spell
+        self.spell = spell
         self._watchers = watchers
         self._reactor = reactor
         self._send = transport.socket.send if type(transport) in _DIRECT else None
@@ -102,6 +103,7 @@ class Pipeline:
         self._fault: Optional[Exception] = None  # of the command whose answer is under way
         self._choked = False  # the peer does not read
         self._held = False  # we do not read
+        self._barred = False  # until we are told
         self._closing = False
         self._lingering = False
         self._ended = False  # all has been written, and the transport told so
@@ -231,6 +233,18 @@ class Pipeline:
         self._begun, self._waiting = [], []
         self._end_pieces()
 
+    def bar(self) -> None:
+        """Read nothing more until `unbar`."""
+        self._barred = True
+        if not self._held:
+            self._held = True
+            self._transport.pauseProducing()
+
+    def unbar(self) -> None:
+        """Read on."""
+        self._barred = False
+        self._release()
+
     def _turn(self) -> None:
         """Run an instalment of what waits."""
         self._busy = False
@@ -339,7 +353,7 @@ class Pipeline:
             return step[3](self._stats, step[1], step[2][0])
         if self._fault is None:
             self._fault = result
-        answer = self._spell(step, self._fault)
+        answer = self.spell(step, self._fault)
         if answer is None:
             return b""
         self._fault = None
@@ -381,7 +395,7 @@ class Pipeline:
             self._transport.pauseProducing()
 
     def _release(self) -> None:
-        if self._choked or self._closing or self._lost:
+        if self._choked or self._closing or self._lost or self._barred:
             return
         if self._held and self._size <= MOST_WAITING:
             self._held = False

@@ -9,7 +9,7 @@ nothing.
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
-from mctwist.interfaces import Render, Step, StoreFull
+from mctwist.interfaces import NotPermitted, Render, Step, StoreFull
 from mctwist.item import Item
 from mctwist.operations import (
     DELETED,
@@ -29,6 +29,7 @@ from mctwist.protocols.counting import (
     count_touch,
     count_touched,
 )
+from mctwist.protocols.grammar import NOT_PERMITTED
 from mctwist.stats import Prefixes, Stats
 
 END = b"END\r\n"
@@ -185,6 +186,8 @@ def line(stats: Stats, key: bytes, answer: bytes) -> bytes:
 
 def fault(stats: Stats, exception: Exception) -> bytes:
     """What a step answers that ended in `exception`: nothing of our insides."""
+    if isinstance(exception, NotPermitted):
+        return NOT_PERMITTED.wire
     if isinstance(exception, StoreFull):
         stats.store_no_memory += 1
         return OUT_OF_MEMORY

@@ -99,8 +99,8 @@ def general(stats: Stats, live: int, size: int) -> Fields:
         ("touch_misses", stats.touch_misses),
         ("store_too_large", stats.store_too_large),
         ("store_no_memory", stats.store_no_memory),
-        ("auth_cmds", 0),
-        ("auth_errors", 0),
+        ("auth_cmds", stats.auth_commands),
+        ("auth_errors", stats.auth_errors),
         ("idle_kicks", stats.idle_kicks),
         ("bytes_read", stats.bytes_read),
         ("bytes_written", stats.bytes_written),
@@ -397,11 +397,11 @@ def yes(true: bool) -> str:
 
 
 #: The reports that are asked for by their whole names (memcached.c, get_stats), and our own.
-REPORTS: dict[bytes, Render] = {
-    b"items": rendered(items),
-    b"slabs": rendered(slabs),
-    b"sizes": rendered(sizes),
-    b"storage": rendered(storage),
+REPORTS: dict[bytes, Report] = {
+    b"items": items,
+    b"slabs": slabs,
+    b"sizes": sizes,
+    b"storage": storage,
 }
 
 

@@ -34,7 +34,8 @@ from mctwist.protocols import (
 )
 from mctwist.protocols.classic import TooLarge, Upload
 from mctwist.protocols.connection import Connection, Services
-from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError
+from mctwist.protocols.grammar import BAD_FORMAT, NOT_PERMITTED, ClientError, PlainError
+from mctwist.protocols.introduction import Credentials, HangUp, introduction
 from mctwist.protocols.listing import Listing
 from mctwist.stats import VERSION
 from mctwist.watch import Watcher, kinds_of
@@ -78,12 +79,10 @@ class TextProtocol(Connection, LineReceiver):
         self._chunks, self._partial = [], []
         super().connectionLost(reason)
 
-    def dataReceived(self, data: bytes) -> None:
-        self._heard = True
-        if self._closed:
-            return
-        self._received += len(data)
-        if self.line_mode:
+    def _parse(self, data: bytes) -> None:
+        if self._rights is None:
+            self._introduce(data)
+        elif self.line_mode:
             self._lines_received(data)
         else:
             self.rawDataReceived(data)
@@ -188,6 +187,40 @@ class TextProtocol(Connection, LineReceiver):
         self._partial = []
         self.finish("error")
 
+    # Logging in
+
+    def _introduce(self, data: bytes) -> None:
+        """Who somebody is, who has not said so yet."""
+        if self._partial:
+            _keep(self._partial, data)
+            data, self._partial = b"".join(self._partial), []
+        try:
+            while True:
+                said = introduction(data)
+                if said is None:
+                    break
+                answer, start = said
+                data = data[start:]
+                if isinstance(answer, Credentials):
+                    self._behind.append(data)
+                    self._log_in(answer.name, answer.password, self._welcome)
+                    return
+                self._say(answer.wire)
+        except HangUp:
+            self.finish("error")
+            return
+        if data:
+            _keep(self._partial, data)
+        self._submit()
+
+    def _welcome(self, known: bool) -> None:
+        self._say(b"STORED\r\n" if known else _AUTHENTICATION_FAILURE)
+
+    def _check_rights(self) -> None:
+        """For what reaches beyond the keys of a user, or changes the server."""
+        if self._restricted:
+            raise NOT_PERMITTED
+
     # Commands
 
     def _command(self, line: bytes, short: bool, data: bytes, start: int) -> int:
@@ -290,15 +323,13 @@ class TextProtocol(Connection, LineReceiver):
         """A get of so many keys that they are taken from the line only when their turn comes."""
         try:
             steps = classic.long_get(line, len(verb), *_GETS[verb])
-            if self._stats.prefixes.watched:
-                steps = replies.detailed(steps)
         except ClientError as error:
             error.__traceback__ = None
             self._say(error.wire)
             return
         self._submit()
         if self._pipeline is not None:
-            self._pipeline.run(steps, True, len(line))
+            self._pipeline.run(self._screened(steps), True, len(line))
 
     def _get_and_touch(self, words: list[bytes], render: Render, last: Render) -> None:
         self._steps += classic.get_and_touch(words, self._storage.now, render, last)
@@ -313,13 +344,14 @@ class TextProtocol(Connection, LineReceiver):
             if name.startswith(words[1]):
                 show(self, words)
                 return
-        render = statistics.REPORTS.get(words[1])
-        if render is None:
+        report = statistics.REPORTS.get(words[1])
+        if report is None:
             self._say(replies.ERROR)
         else:
-            self._report(render)
+            self._report(statistics.rendered(report))
 
     def _reset_stats(self, words: list[bytes]) -> None:
+        self._check_rights()
         self._steps.append((operations.constant, b"", (b"RESET\r\n",), statistics.reset))
 
     def _show_settings(self, words: list[bytes]) -> None:
@@ -327,6 +359,7 @@ class TextProtocol(Connection, LineReceiver):
         self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
 
     def _show_items(self, words: list[bytes]) -> None:
+        self._check_rights()
         self._list(
             listing.cachedump(
                 words, self._settings.dump_enabled, self._storage.walk, self._stats.seconds
@@ -339,9 +372,11 @@ class TextProtocol(Connection, LineReceiver):
             self._pipeline.run_pieces(answer, size)
 
     def _show_connections(self, words: list[bytes]) -> None:
+        self._check_rights()
         self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
 
     def _detail_stats(self, words: list[bytes]) -> None:
+        self._check_rights()
         if not self._settings.dump_enabled:
             raise _NO_DETAIL
         what = words[2] if len(words) > 2 else b"?"
@@ -362,6 +397,7 @@ class TextProtocol(Connection, LineReceiver):
         self.finish()
 
     def _watch(self, words: list[bytes]) -> None:
+        self._check_rights()
         if not self._settings.watch_enabled:
             raise ClientError(b"watch commands not allowed")
         kinds = kinds_of(words[1:])
@@ -399,9 +435,11 @@ class TextProtocol(Connection, LineReceiver):
             self._steps.append((operations.constant, b"", (error.wire,), render))
 
     def _tune(self, words: list[bytes], quiet: bool) -> None:
+        self._check_rights()
         self._say(tuning.VERBS[words[0]](self._settings, words), quiet)
 
     def _crawl(self, words: list[bytes], quiet: bool) -> None:
+        self._check_rights()
         dump = listing.dump_of(words)
         if dump is None:
             self._tune(words, quiet)
@@ -419,6 +457,7 @@ class TextProtocol(Connection, LineReceiver):
         self._list(Listing(walk, dump.spell, seconds, replies.OK, dump.last, crawler))
 
     def _shutdown(self, words: list[bytes], quiet: bool) -> None:
+        self._check_rights()
         shutdown = self._settings.shutdown
         if shutdown is None:
             self._say(b"SERVER_ERROR: shutdown not enabled\r\n", quiet)
@@ -450,6 +489,7 @@ class TextProtocol(Connection, LineReceiver):
         return b"" if replies.is_silent(step[3]) else answer
 
 
+_AUTHENTICATION_FAILURE = b"CLIENT_ERROR authentication failure\r\n"
 _BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")

@@ -1,0 +1,54 @@
+"""
+What a user may do, asked of each step, whatever the dialect spells it like.
+
+The rule: what is not known to be allowed is not. A step that is not allowed stays where it is
+among the others, and comes to `NotPermitted`; how that is said is the dialect's to know.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Optional
+
+from mctwist import meta_operations, operations
+from mctwist.interfaces import Rights, Step
+from mctwist.meta_operations import TELL
+
+#: What touches no item.
+_FREE = frozenset({operations.constant, operations.counts})
+_READS = frozenset({operations.fetch, meta_operations.inspect})
+
+
+def within(rights: Rights, steps: Iterable[Step]) -> Iterator[Step]:
+    """`steps`, those of them that `rights` do not allow replaced."""
+    for step in steps:
+        yield _allowed(rights, step) or (operations.forbid, step[1], (), step[3])
+
+
+def _allowed(rights: Rights, step: Step) -> Optional[Step]:
+    """What there is to do about `step`; None: nothing."""
+    operation, key, arguments, render = step
+    if operation in _FREE:
+        return step
+    if operation is operations.flush_prefix:
+        reached = arguments[0].startswith(rights.prefix)
+        return step if reached and not rights.read_only else None
+    if operation is operations.flush or not key.startswith(rights.prefix):
+        return None
+    if not rights.read_only or operation in _READS:
+        return step
+    # Who may not write cannot renew a stale item, and so must not be chosen to.
+    if operation is meta_operations.look:
+        return operation, key, (False,), render
+    if operation is meta_operations.fetch and _only_looks(*arguments):
+        return operation, key, (*arguments, False), render
+    return None
+
+
+def _only_looks(
+    terms: meta_operations.Terms,
+    new: Optional[int],
+    marks: int,
+    vivify: bool,
+    unseen: bool,
+    past: bool,
+) -> bool:
+    return new is None and not vivify and all(term is TELL for term, _ in terms)
