@@ -29,7 +29,7 @@ from mctwist.protocols.binary_replies import (
     UNKNOWN_COMMAND,
     Error,
 )
-from mctwist.protocols.connection import Connection, Services
+from mctwist.protocols.connection import Connection, Services, keep
 from mctwist.protocols.frames import HEADER, MAGIC, Head
 
 #: The largest value of a SASL command, and the longest name of a mechanism (proto_bin.c).
@@ -38,8 +38,6 @@ MOST_MECHANISM = 32
 
 _HEADER_SIZE = HEADER.size
 _unpack = HEADER.unpack_from
-# More pieces of a frame than this are put together as they come.
-_MOST_PIECES = 64
 
 _PLAIN = b"PLAIN"
 #: What is answered to somebody who has not logged in (proto_bin.c, authenticated).
@@ -51,7 +49,7 @@ class BinaryProtocol(Connection, Protocol):
 
     def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
         super().__init__(services, lost)
-        self._pieces: list[bytes] = []  # of frames that have not come whole
+        self._pieces: list[Any] = []  # of frames that have not come whole
         self._size = 0  # of these
         self._needed = 0  # bytes, for them to be looked at again
         self._skipped = 0  # bytes that are still to be let go
@@ -77,11 +75,9 @@ class BinaryProtocol(Connection, Protocol):
             self._skipped -= skipped
             data = data[skipped:]
         if self._pieces:
-            self._pieces.append(data)
+            keep(self._pieces, data)
             self._size += len(data)
             if self._size < self._needed:
-                if len(self._pieces) > _MOST_PIECES and self._size < len(self._pieces) << 12:
-                    self._pieces = [b"".join(self._pieces)]
                 return
             data, self._pieces = b"".join(self._pieces), []
         self._frames_received(data)
@@ -153,7 +149,7 @@ class BinaryProtocol(Connection, Protocol):
             # What runs by itself has had those before it run.
             steps = self._steps
         if start < size:
-            self._pieces.append(data[start:])
+            keep(self._pieces, data[start:])
             self._size = size - start
 
     def _error_of(self, opcode: int, extras: int, key: int, body: int) -> Optional[Error]:

@@ -298,6 +298,20 @@ class Connection:
 
 _ALL_RIGHTS = Rights()
 
+# What arrives in smaller pieces is put together as it comes: a piece costs 40 bytes of its own.
+_SMALL = 4096
+
+
+def keep(pieces: "list[Any]", piece: bytes) -> None:
+    """Add `piece` to what has not come whole."""
+    if len(piece) >= _SMALL:
+        pieces.append(piece)
+    elif pieces and type(pieces[-1]) is bytearray:
+        pieces[-1] += piece
+    else:
+        pieces.append(bytearray(piece))
+
+
 #: What a client can make grow, and how far: shown by `stats settings`.
 _BOUNDS: dict[str, object] = {
     "most_key": KEY_LENGTH,

@@ -33,7 +33,7 @@ from mctwist.protocols import (
     tuning,
 )
 from mctwist.protocols.classic import TooLarge, Upload
-from mctwist.protocols.connection import Connection, Services
+from mctwist.protocols.connection import Connection, Services, keep
 from mctwist.protocols.grammar import BAD_FORMAT, NOT_PERMITTED, ClientError, PlainError
 from mctwist.protocols.introduction import Credentials, HangUp, introduction
 from mctwist.protocols.listing import Listing
@@ -46,9 +46,6 @@ MOST_LINE = 2048
 MOST_GET_LINE = 1 << 20
 #: A get longer than this is not taken apart at once.
 LONG_GET = 1 << 16
-
-# What arrives in smaller pieces is put together as it comes: a piece costs 40 bytes of its own.
-_SMALL = 4096
 
 _CR = 13
 # memcached looks past so many spaces, and no more (proto_text.c:372-378).
@@ -99,7 +96,7 @@ class TextProtocol(Connection, LineReceiver):
         if len(data) < missing:
             self._missing -= len(data)
             if upload is not None:
-                _keep(self._chunks, data)
+                keep(self._chunks, data)
             return
         if upload is not None:
             self._chunks.append(data[:missing])
@@ -132,7 +129,7 @@ class TextProtocol(Connection, LineReceiver):
 
     def _lines_received(self, data: bytes) -> None:
         if self._partial:
-            _keep(self._partial, data)
+            keep(self._partial, data)
             self._partial_size += len(data)
             if b"\n" not in data:
                 self._check_partial()
@@ -171,7 +168,7 @@ class TextProtocol(Connection, LineReceiver):
             # What runs by itself has had those before it run.
             steps = self._steps
         if start < size:
-            _keep(self._partial, data[start:])
+            keep(self._partial, data[start:])
             self._partial_size = size - start
             self._check_partial()
         self._submit()
@@ -192,7 +189,7 @@ class TextProtocol(Connection, LineReceiver):
     def _introduce(self, data: bytes) -> None:
         """Who somebody is, who has not said so yet."""
         if self._partial:
-            _keep(self._partial, data)
+            keep(self._partial, data)
             data, self._partial = b"".join(self._partial), []
         try:
             while True:
@@ -210,7 +207,7 @@ class TextProtocol(Connection, LineReceiver):
             self.finish("error")
             return
         if data:
-            _keep(self._partial, data)
+            keep(self._partial, data)
         self._submit()
 
     def _welcome(self, known: bool) -> None:
@@ -288,7 +285,7 @@ class TextProtocol(Connection, LineReceiver):
             self._missing = end + 2 - len(data)
             self._upload = upload
             if upload is not None and start < len(data):
-                _keep(self._chunks, data[start:])
+                keep(self._chunks, data[start:])
             self.setRawMode()
             return -1
         # The value is here whole: no need to go through raw mode.
@@ -543,13 +540,3 @@ _STATS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"conns": TextProtocol._show_connections,
     b"extstore": lambda self, words: self._report(statistics.rendered(statistics.extstore)),
 }
-
-
-def _keep(pieces: list[Any], piece: bytes) -> None:
-    """Add `piece` to what has not come whole."""
-    if len(piece) >= _SMALL:
-        pieces.append(piece)
-    elif pieces and type(pieces[-1]) is bytearray:
-        pieces[-1] += piece
-    else:
-        pieces.append(bytearray(piece))
