@@ -4,7 +4,7 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     tap -> everything . server, log, options -> interfaces, stats . protocols -> operations, item,
     interfaces, stats, watch . watch -> operations, item, interfaces, stats . storage -> interfaces
     . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item ->
-    nothing . meta_operations is as operations
+    nothing . meta_operations is as operations . passwords -> nothing
 """
 
 import ast
@@ -31,6 +31,7 @@ MAY = {
     "watch": {"interfaces", "item", "operations", "meta_operations", "stats"},
     "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
     "server": {"interfaces", "stats"},
+    "passwords": set(),
     "log": set(),
     "options": {"log", "stats"},
     "testing": {"interfaces", "item", "operations"},
@@ -51,6 +52,7 @@ OUTSIDE = {
     "storage": {"zope.interface", "twisted"},
     "protocols": {"zope.interface", "twisted", "attrs"},
     "server": {"twisted", "attrs"},
+    "passwords": {"attrs"},
     "log": {"twisted", "zope.interface"},
     "options": {"twisted"},
     "watch": set(),
