@@ -58,6 +58,17 @@ MOST_STEPS = 1000
 MOST_BYTES = 1 << 20
 
 
+class Rights(NamedTuple):
+    """
+    What a user may do.
+
+    :ivar read_only: may not write; :ivar prefix: may only reach keys that begin with it.
+    """
+
+    read_only: bool = False
+    prefix: bytes = b""
+
+
 class StorageError(Exception):
     """The store could not do what was asked. Its text is for people, not for the wire."""
 
@@ -256,3 +267,20 @@ class IStorage(Interface):
 
     def figures() -> Mapping[str, Any]:
         """As `IBackend.figures`, with the storage's own."""
+
+
+class IUsers(Interface):
+    """Who may come in. To be asked in the reactor's thread, by every dialect."""
+
+    def check(name: bytes, password: bytes, peer: Optional[str], failures: int) -> Any:
+        """
+        Whether somebody who says to be `name` is.
+
+        The answer takes its time: that of a costly hash, and a delay that grows with the failures
+        of the connection and of its address. Only what was right before is answered at once.
+
+        :param name: :param password: as the client has sent them, whatever that is.
+        :param peer: the host of the connection's address; None: it came by a UNIX socket.
+        :param failures: how many attempts of this connection have failed before.
+        :return: a Deferred of the `Rights`; of None: refused. It never fails.
+        """
