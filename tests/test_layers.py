@@ -5,7 +5,7 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     interfaces, stats, watch . watch -> operations, item, interfaces, stats . storage -> interfaces
     . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item ->
     nothing . meta_operations is as operations . auth -> interfaces, failures, passwords .
-    failures, passwords -> nothing
+    failures, passwords -> nothing . shell -> passwords
 """
 
 import ast
@@ -35,6 +35,7 @@ MAY = {
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
     "passwords": set(),
+    "shell": {"passwords"},
     "log": set(),
     "options": {"log", "stats"},
     "testing": {"interfaces", "item", "operations"},
@@ -58,6 +59,7 @@ OUTSIDE = {
     "auth": {"twisted", "zope.interface"},
     "failures": {"twisted"},
     "passwords": {"attrs"},
+    "shell": {"click"},
     "log": {"twisted", "zope.interface"},
     "options": {"twisted"},
     "watch": set(),
