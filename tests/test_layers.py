@@ -4,7 +4,8 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     tap -> everything . server, log, options -> interfaces, stats . protocols -> operations, item,
     interfaces, stats, watch . watch -> operations, item, interfaces, stats . storage -> interfaces
     . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item ->
-    nothing . meta_operations is as operations
+    nothing . meta_operations is as operations . auth -> interfaces, failures, passwords .
+    failures, passwords -> nothing . shell -> passwords
 """
 
 import ast
@@ -31,6 +32,10 @@ MAY = {
     "watch": {"interfaces", "item", "operations", "meta_operations", "stats"},
     "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
     "server": {"interfaces", "stats"},
+    "auth": {"interfaces", "failures", "passwords"},
+    "failures": set(),
+    "passwords": set(),
+    "shell": {"passwords"},
     "log": set(),
     "options": {"log", "stats"},
     "testing": {"interfaces", "item", "operations"},
@@ -51,6 +56,10 @@ OUTSIDE = {
     "storage": {"zope.interface", "twisted"},
     "protocols": {"zope.interface", "twisted", "attrs"},
     "server": {"twisted", "attrs"},
+    "auth": {"twisted", "zope.interface"},
+    "failures": {"twisted"},
+    "passwords": {"attrs"},
+    "shell": {"click"},
     "log": {"twisted", "zope.interface"},
     "options": {"twisted"},
     "watch": set(),

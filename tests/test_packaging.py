@@ -51,3 +51,8 @@ def test_the_wheel_alone_makes_a_server(wheel: Path, tmp_path: Path) -> None:
         server.start()
         with server.connect() as connection:
             assert connection.ask(b"get k\r\n", b"END\r\n") == answer
+    command = subprocess.run(
+        [str(programs / "mctwist")], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (command.returncode, command.stdout) == (1, "")
+    assert command.stderr == ("mctwist: this command needs click: pip install mctwist[shell]\n")
