@@ -88,9 +88,11 @@ class Server:
         self.store = folder / "store"
         self.log_file = folder / "server.log"
         self.ports_file = folder / "ports"
+        # A UNIX socket by itself replaces TCP.
+        port = () if "-s" in options else ("--port", "-1")
         argument = "" if kind == "memory" else str(self.store)
         self.command = command or [
-            *(twistd, "-n", "--pidfile=", "mctwist", "--port", "-1"),
+            *(twistd, "-n", "--pidfile=", "mctwist", *port),
             *("--ports-file", str(self.ports_file), "--storage", f"{kind}:{argument}"),
             *options,
         ]

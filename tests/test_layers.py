@@ -1,10 +1,10 @@
 """
 The import rule: who may know of whom. It is read from the files, and nothing is imported for it.
 
-    tap -> everything . server, log, options -> interfaces, stats . protocols -> operations, item,
-    interfaces, stats, watch . watch -> operations, item, interfaces, stats . storage -> interfaces
-    . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item ->
-    nothing . meta_operations is as operations
+    tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
+    protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
+    interfaces, stats . storage -> interfaces . backends -> item, interfaces . operations -> item,
+    interfaces . interfaces -> item . item -> nothing . meta_operations is as operations
 """
 
 import ast
@@ -32,7 +32,9 @@ MAY = {
     "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
     "server": {"interfaces", "stats"},
     "log": set(),
-    "options": {"log", "stats"},
+    "listen": set(),
+    "options": {"listen", "log", "stats"},
+    "tls": {"interfaces", "stats"},
     "testing": {"interfaces", "item", "operations"},
 }  # type: dict[str, set[str]]
 
@@ -52,7 +54,9 @@ OUTSIDE = {
     "protocols": {"zope.interface", "twisted", "attrs"},
     "server": {"twisted", "attrs"},
     "log": {"twisted", "zope.interface"},
+    "listen": {"twisted"},
     "options": {"twisted"},
+    "tls": {"twisted", "zope.interface", "attrs", "OpenSSL"},
     "watch": set(),
     "tap": {"twisted", "zope.interface"},
     "testing": {"twisted", "zope.interface"},

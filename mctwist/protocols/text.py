@@ -11,6 +11,7 @@ which is quadratic under pipelining; its modes and its hooks are kept. Lines end
 before it is not part of the line (proto_parser.c:174-184).
 """
 
+import os
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -69,6 +70,8 @@ class TextSettings:
     :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
+    :ivar refresh_certs: reads the certificates of TLS anew; returns what is wrong with them, if
+        something is. None: there is no TLS.
     :ivar set_verbosity: called with 0, 1 or 2.
     :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
         that can be.
@@ -82,6 +85,7 @@ class TextSettings:
     watch_enabled: bool = True
     shutdown: Optional[Callable[[], None]] = None
     dump_enabled: bool = True
+    refresh_certs: Optional[Callable[[], Optional[str]]] = None
     set_verbosity: Callable[[int], None] = lambda level: None
     set_limit: Callable[[int], bool] = lambda size: True
     told: Mapping[str, object] = {}
@@ -563,6 +567,18 @@ class TextProtocol(LineReceiver):
         else:
             raise ClientError(b"invalid shutdown mode")
 
+    def _refresh_certs(self, words: list[bytes], quiet: bool) -> None:
+        refresh = self._settings.refresh_certs
+        if refresh is None:
+            self._unknown(words, quiet)
+            return
+        fault = refresh()
+        if fault is None:
+            self._say(replies.OK, quiet)
+        else:
+            # In the bare, and in spite of noreply, as memcached says it (write_and_free).
+            self._say(os.fsencode(fault) + b"\r\n")
+
     def _unknown(self, words: list[bytes], quiet: bool) -> None:
         if len(words) > 1 and words[-1].startswith(b"HTTP/"):
             # A browser, or somebody who makes one send this: nothing of it is run.
@@ -646,6 +662,7 @@ _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
     b"flush_all": TextProtocol._flush,
     b"flush_prefix": TextProtocol._flush,
     b"shutdown": TextProtocol._shutdown,
+    b"refresh_certs": TextProtocol._refresh_certs,
     **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
     b"lru_crawler": TextProtocol._crawl,
 }
