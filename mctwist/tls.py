@@ -146,11 +146,11 @@ def _make_context(settings: TLSSettings) -> SSL.Context:
         _read(chain)
         context.use_certificate_chain_file(chain)
     with _doing(f"loading the key: {key} "):
-        # The empty word keeps OpenSSL from asking the terminal for the password of a key.
+        # First with a password that is none: OpenSSL by itself would ask the terminal for one.
         password = b"" if settings.key_format == crypto.FILETYPE_PEM else None
-        private = crypto.load_privatekey(settings.key_format, _read(key), password)
+        crypto.load_privatekey(settings.key_format, _read(key), password)
     with _doing("validating the certificate"):
-        context.use_privatekey(private)
+        context.use_privatekey_file(key, settings.key_format)
         context.check_privatekey()
     if authorities is not None:
         with _doing(f"loading the CA certificate: {authorities} "):

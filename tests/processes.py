@@ -96,6 +96,8 @@ class Server:
             *("--ports-file", str(self.ports_file), "--storage", f"{kind}:{argument}"),
             *options,
         ]
+        #: Descriptors that it is handed.
+        self.inherited: list[int] = []
         self._environment = {**os.environ, **(environment or {})}
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -133,6 +135,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=self.inherited,
             )
 
     def _serves(self) -> bool:
