@@ -85,7 +85,7 @@ class CommandService(RootService):
 
     :param files: how many files it needs to open; None: that is not for it to see to.
     :param certificates: are loaded before anything is started.
-    :param signals: takes the process's signals, when it has started.
+    :param signals: takes the process's signals, before anybody can know that it serves.
     """
 
     def __init__(
@@ -118,9 +118,9 @@ class CommandService(RootService):
             self._try(self._certificates.load)
 
     def startService(self) -> None:
-        self._try(super().startService)
         if self._signals is not None:
             self._signals()
+        self._try(super().startService)
 
     def _try(self, start: "Callable[[], None]") -> None:
         try:
@@ -425,10 +425,11 @@ def _take_signals(reactor: Any, log_file: Any, reload: "Callable[[], None]") -> 
     def read_anew(*args: Any) -> None:
         reactor.callFromThread(reload)
 
-    # The reactor sets its own handlers when it starts to run.
+    # At once: who sees the ports file may send one, and left alone it would end the process.
+    signal.signal(signal.SIGUSR1, reopen)
+    signal.signal(signal.SIGHUP, read_anew)
+    # For this one the reactor sets a handler of its own when it starts to run.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, stop)
-    reactor.callWhenRunning(signal.signal, signal.SIGUSR1, reopen)
-    reactor.callWhenRunning(signal.signal, signal.SIGHUP, read_anew)
 
 
 #: The name that `twistd` looks for.

@@ -500,7 +500,7 @@ def test_without_pyopenssl_tls_is_one_clear_line(tmp_path: Path) -> None:
     assert server.ended() != 0
     (line,) = server.log().splitlines()
     assert "--enable-ssl needs pyOpenSSL: pip install 'mctwist[tls]'" in line
-    with Server(tmp_path / "..", environment=environment) as server:
+    with Server(tmp_path, "--port", "-1", environment=environment) as server:
         check_served(server)
 
 
