@@ -27,16 +27,35 @@ SETTINGS = {
 }
 
 # These are for the environment alone: each stands for something that may be absent.
-OPTIONAL = ("listen", "unix-socket", "ports-file")
+OPTIONAL = (
+    "listen",
+    "unix-socket",
+    "unix-mask",
+    "ports-file",
+    "protocol",
+    "auth-file",
+    "ssl-chain-cert",
+    "ssl-key",
+    "ssl-ca-cert",
+    "ssl-verify-mode",
+    "ssl-min-version",
+    "ssl-ciphers",
+)
 
 settings = dict(SETTINGS)
+if "MCTWIST_UNIX_SOCKET" in os.environ:
+    # A UNIX socket by itself replaces TCP; with MCTWIST_PORT both serve.
+    del settings["port"]
 for name in (*SETTINGS, *OPTIONAL):
     value = os.environ.get("MCTWIST_" + name.upper().replace("-", "_"))
     if value is not None:
         settings[name] = value
 
+# TLS is what has a certificate.
+flags = ["--enable-ssl"] if "ssl-chain-cert" in settings else []
+
 options = Options()
-options.parseOptions([f"--{name}={value}" for name, value in settings.items()])
+options.parseOptions(flags + [f"--{name}={value}" for name, value in settings.items()])
 
 application = Application("mctwist")
 makeService(options).setServiceParent(application)

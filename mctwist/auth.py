@@ -67,7 +67,6 @@ class Users:
     :param path: absolute, for a daemon changes its directory.
     :param defer_to_thread: takes a function and its arguments, and returns a Deferred of what it
         returns; is asked for one at a time.
-    :ivar warnings: what people must be told of the file, after `load`.
     """
 
     log = Logger()
@@ -75,7 +74,6 @@ class Users:
     def __init__(
         self, path: str, reactor: Any, defer_to_thread: "Callable[..., Deferred[Any]]"
     ) -> None:
-        self.warnings: list[str] = []
         self._path = path
         self._reactor = reactor
         self._defer_to_thread = defer_to_thread
@@ -111,7 +109,8 @@ class Users:
             if users.get(name) == self._users[name]
         }
         self._users, self._stand_ins = users, list(users.values())
-        self.warnings = _warnings(self._path, users, mode)
+        for warning in _warnings(self._path, users, mode):
+            self.log.warn("{text}", text=warning)
 
     def reload(self) -> None:
         """Read the file again; if that fails keep the users that there are, and say so."""
@@ -120,8 +119,6 @@ class Users:
         except StartError as fault:
             self.log.error("the users stay as they were: {fault}", fault=fault)
             return
-        for warning in self.warnings:
-            self.log.warn("{text}", text=warning)
         self.log.info("{path} has {count} users", path=self._path, count=len(self._users))
 
     def check(

@@ -22,7 +22,7 @@ from twisted.internet.defer import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -39,6 +39,9 @@ LINGER = 1.0
 #: ... and those of silence after which it is taken to have finished.
 SILENCE = 0.25
 
+#: Seconds that whom there is no room for has to take the refusal: TLS has to be agreed on first.
+REFUSAL_TIMEOUT = 5.0
+
 #: How often it is noted who has sent something, and the idle are looked for, in seconds.
 SWEEP = 1.0
 
@@ -49,12 +52,26 @@ BuildConnection = Callable[[Callable[[Any], None]], Any]
 
 
 class Refusal(Protocol):
-    """Says that there are too many connections, and hangs up."""
+    """
+    Says that there are too many connections, and hangs up.
+
+    :param reactor: IReactorTime.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._deadline: Optional[Any] = None
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(b"ERROR Too many open connections\r\n")
-        self.transport.loseConnection()
+        transport: Any = self.transport
+        transport.write(b"ERROR Too many open connections\r\n")
+        transport.loseConnection()
+        # Under TLS a peer that never says a word would keep its socket for ever, uncounted.
+        self._deadline = self._reactor.callLater(REFUSAL_TIMEOUT, transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
 
 
 class Connections:
@@ -86,7 +103,7 @@ class Connections:
         stats = self._stats
         if len(self._live) >= self._limit:
             stats.rejected_connections += 1
-            return Refusal()
+            return Refusal(self._reactor)
         connection: Protocol = build(self._lost)
         self._live[connection] = self._reactor.seconds()
         if self._timer is None:
@@ -205,12 +222,14 @@ class Listener:
     """
     :ivar dialect: its name, for the log and the ports file.
     :ivar name: where it listens, as the user said it.
+    :ivar tls: who connects has to speak TLS; for the log and the ports file.
     """
 
     dialect: str
     name: str
     endpoint: IStreamServerEndpoint
-    factory: Factory
+    factory: Any
+    tls: bool = False
 
 
 class RootService(Service):
@@ -219,8 +238,8 @@ class RootService(Service):
 
     :param storage: is started before the ports are bound and stopped when they are closed and
         the connections gone.
-    :param ports_file: the addresses really bound are written there, one a line: the dialect,
-        `tcp` or `unix`, and the address.
+    :param ports_file: the addresses really bound are written there, one a line: the dialect;
+        `tcp`, `tls` or `unix`; and the address.
     :param warnings: logged at the start.
     :param stop_timeout: seconds.
     """
@@ -292,7 +311,7 @@ class RootService(Service):
         if isinstance(port, Failure):
             raise StartError(f"cannot listen on {listener.name}: {_reason(port.value)}")
         self._ports.append(port)
-        address = _spell(port.getHost())
+        address = _spell(port.getHost(), listener.tls)
         self.log.info(
             "listening for {dialect} on {address}", dialect=listener.dialect, address=address
         )
@@ -316,8 +335,8 @@ def _reason(fault: Optional[BaseException]) -> str:
     return str(fault)
 
 
-def _spell(address: Any) -> str:
+def _spell(address: Any, tls: bool) -> str:
     if hasattr(address, "port"):
-        return f"tcp {address.host} {address.port}"
+        return f"{'tls' if tls else 'tcp'} {address.host} {address.port}"
     name = address.name
     return f"unix {name.decode() if isinstance(name, bytes) else name}"

@@ -10,7 +10,7 @@ that the composition root sets. The texts made of all this are in `protocols.sta
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from mctwist import __version__
 
@@ -105,6 +105,8 @@ class Stats:
     :ivar connections: the live ones, each with its `transport` and its `state` (memcached's
         word), and when it last sent something, in seconds since the epoch.
     :ivar listeners: the IListeningPorts.
+    :ivar certificates_loaded: when the certificates of TLS were read last, in seconds since the
+        epoch; None: there is no TLS.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -117,6 +119,7 @@ class Stats:
         self.max_connections = 0
         self.curr_connections = 0
         self.log_watchers = 0
+        self.certificates_loaded: Optional[float] = None
         self._at_reset: Mapping[str, Any] = {}
         self._clear()
 
@@ -152,6 +155,8 @@ class Stats:
         self.log_worker_written = 0
         self.log_watcher_skipped = 0
         self.log_watcher_sent = 0
+        self.ssl_handshake_errors = 0
+        self.ssl_proto_errors = 0
 
     def reset(self) -> None:
         """Count from 0 again; what says how things are stays (memcached.c, stats_reset)."""

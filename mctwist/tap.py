@@ -13,10 +13,12 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, Optional
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
@@ -25,16 +27,20 @@ from twisted.internet.endpoints import (
     serverFromString,
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from zope.interface import implementer
 
+from mctwist.auth import Users
 from mctwist.backends.directory import DirectoryBackend
 from mctwist.backends.lmdb import LMDBBackend
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, IBackend, StartError
+from mctwist.listen import Listen
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
+from mctwist.protocols import statistics
 from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
@@ -44,6 +50,14 @@ from mctwist.server import BuildConnection, ConnectionFactory, Connections, List
 from mctwist.stats import Prefixes, Stats
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
 from mctwist.watch import Watchers
+
+try:
+    from mctwist.tls import VERIFY_MODES, Certificates, TLSSettings
+except ImportError:
+    # pyOpenSSL is not installed; it is asked for by the extra of that name.
+    HAVE_TLS = False
+else:
+    HAVE_TLS = True
 
 __all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
 
@@ -80,7 +94,8 @@ class CommandService(RootService):
     The server as a command: what keeps it from starting is one line in the log, and exit 1.
 
     :param files: how many files it needs to open; None: that is not for it to see to.
-    :param signals: takes the process's signals, when it has started.
+    :param files_to_read: what reads them, before anything is started.
+    :param signals: takes the process's signals, before anybody can know that it serves.
     """
 
     def __init__(
@@ -88,12 +103,14 @@ class CommandService(RootService):
         *args: Any,
         observer: Optional[ILogObserver] = None,
         files: Optional[int] = None,
+        files_to_read: "Sequence[Callable[[], None]]" = (),
         signals: "Optional[Callable[[], None]]" = None,
         **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self._observer = observer
         self._files = files
+        self._files_to_read = list(files_to_read)
         self._signals = signals
 
     def setServiceParent(self, parent: Any) -> None:
@@ -107,15 +124,26 @@ class CommandService(RootService):
         super().privilegedStartService()
         if self._files is not None:
             self._warnings += allow_files(self._files)
+        self._read_files()
 
     def startService(self) -> None:
+        # Where this is a part of something else, nothing may have been done before.
+        self._read_files()
+        if self._signals is not None:
+            self._signals()
+        self._try(super().startService)
+
+    def _read_files(self) -> None:
+        to_read, self._files_to_read = self._files_to_read, []
+        for read in to_read:
+            self._try(read)
+
+    def _try(self, start: "Callable[[], None]") -> None:
         try:
-            super().startService()
+            start()
         except StartError as fault:
             self.log.critical("cannot start: {fault}", fault=fault)
             raise CannotStart(1) from None
-        if self._signals is not None:
-            self._signals()
 
 
 def make_service(options: Options) -> IService:
@@ -138,6 +166,8 @@ def _make_service(options: Options, reactor: Any) -> IService:
     storage = StorageService(_backend(options), reactor, options["inline-reads"], seconds=seconds)
     watchers = Watchers(stats, seconds, storage.on_eviction)
     connections = Connections(options["conn-limit"], stats, reactor, options["idle-timeout"])
+    certificates = _certificates(options, stats)
+    users = _users(options, reactor)
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = Settings(
         max_item_size=options["max-item-size"],
@@ -145,11 +175,13 @@ def _make_service(options: Options, reactor: Any) -> IService:
         watch_enabled=not options["disable-watch"],
         shutdown=reactor.stop if options["enable-shutdown"] else None,
         dump_enabled=not options["disable-dumping"],
+        refresh_certs=certificates.reload if certificates is not None else None,
         set_verbosity=verbosity.set,
         set_limit=storage.resize,
         told=_told(options),
     )
-    services = Services(storage, stats, settings, watchers, reactor)
+    services = Services(storage, stats, settings, watchers, reactor, users)
+    anonymous = evolve(services, users=None)
     stats.connections = connections.live
     stats.of_store = storage.figures
     delimiter = options["stat-key-prefix"]
@@ -157,19 +189,33 @@ def _make_service(options: Options, reactor: Any) -> IService:
         stats.prefixes = Prefixes(delimiter, counting=True)
     listeners = []
     warnings = list(options.warnings)
-    for dialect, where in options["listen"]:
+    for listen in options["listen"]:
+        dialect, where = listen.dialect, listen.where
         if dialect not in DIALECTS:
             raise UsageError(f"--listen {dialect}=: the dialects are {', '.join(DIALECTS)}")
-        if isinstance(where, tuple) and _is_open(where[0]):
+        asks = users is not None and not listen.anonymous
+        if _is_open(listen) and not asks and not (listen.tls and options["ssl-verify-mode"] > 1):
             warnings.append(f"whoever can reach {where[0]} may read and write everything")
+        build = DIALECTS[dialect](anonymous if listen.anonymous else services)
+        factory: Any = ConnectionFactory(connections, build)
+        if certificates is not None and listen.tls and isinstance(where, tuple):
+            factory = certificates.around(factory, reactor)
         listeners.append(
             Listener(
                 dialect,
                 where if isinstance(where, str) else f"{where[0]} port {where[1] or 'any'}",
                 _endpoint(where, options["listen-backlog"], reactor),
-                ConnectionFactory(connections, DIALECTS[dialect](services)),
+                factory,
+                listen.tls,
             )
         )
+
+    reloaded: list[Any] = [each for each in (certificates, users) if each is not None]
+
+    def reload() -> None:
+        for each in reloaded:
+            each.reload()
+
     log_file = _log_file(options)
     service = CommandService(
         storage,
@@ -179,8 +225,9 @@ def _make_service(options: Options, reactor: Any) -> IService:
         warnings=warnings,
         stop_timeout=options["stop-timeout"],
         files=options["conn-limit"] + SPARE_FILES if _twistd(options) else None,
+        files_to_read=[each.load for each in reloaded],
         observer=log_file and make_observer(log_file, options["log-format"], verbosity),
-        signals=lambda: _take_signals(reactor, log_file) if _twistd(options) else None,
+        signals=lambda: _take_signals(reactor, log_file, reload) if _twistd(options) else None,
     )
     stats.listeners = service.listeners
     return service
@@ -189,6 +236,10 @@ def _make_service(options: Options, reactor: Any) -> IService:
 def _told(options: Options) -> "dict[str, object]":
     """What `stats settings` shows of the options, besides what the text protocol goes by."""
     return {
+        **_told_of_tls(options),
+        "binding_protocol": _BINDING.get(options["protocol"], options["protocol"]),
+        "auth_enabled_sasl": statistics.yes(options["enable-sasl"]),
+        "auth_enabled_ascii": options["auth-file"] or "no",
         "verbosity": min(options["verbose"], 2),
         "evictions": "off" if options["disable-evictions"] else "on",
         "umask": f"{options['unix-mask']:o}",
@@ -201,6 +252,61 @@ def _told(options: Options) -> "dict[str, object]":
         "batch_steps": MOST_BATCH_STEPS,
         "stop_timeout": options["stop-timeout"],
     }
+
+
+#: What memcached calls it (memcached.c, prot_text).
+_BINDING = {"auto": "auto-negotiate"}
+
+
+def _told_of_tls(options: Options) -> "dict[str, object]":
+    """As of a memcached with TLS; one that has none shows none of it."""
+    if not options["enable-ssl"]:
+        return {}
+    return {
+        "ssl_enabled": "yes",
+        "ssl_chain_cert": options["ssl-chain-cert"],
+        "ssl_key": options["ssl-key"],
+        "ssl_verify_mode": VERIFY_MODES[options["ssl-verify-mode"]],
+        "ssl_keyformat": options["ssl-keyformat"],
+        "ssl_ciphers": options["ssl-ciphers"] or "NULL",
+        "ssl_ca_cert": options["ssl-ca-cert"] or "NULL",
+        "ssl_wbuf_size": 0,
+        "ssl_session_cache": "no",
+        "ssl_kernel_tls": "no",
+        "ssl_min_version": f"tlsv1.{options['ssl-min-version']}",
+    }
+
+
+def _certificates(options: Options, stats: Stats) -> "Optional[Certificates]":
+    """Of the TLS that is asked for; None: it is not."""
+    if not options["enable-ssl"]:
+        return None
+    if not HAVE_TLS:
+        raise UsageError("--enable-ssl needs pyOpenSSL: pip install 'mctwist[tls]'")
+    authorities = options["ssl-ca-cert"]
+    # Made absolute now: a daemon changes its directory.
+    return Certificates(
+        TLSSettings(
+            chain=os.path.abspath(options["ssl-chain-cert"]),
+            key=os.path.abspath(options["ssl-key"]),
+            key_format=options["ssl-keyformat"],
+            authorities=authorities and os.path.abspath(authorities),
+            verify_mode=options["ssl-verify-mode"],
+            min_version=options["ssl-min-version"],
+            ciphers=options["ssl-ciphers"],
+        ),
+        stats,
+    )
+
+
+def _users(options: Options, reactor: Any) -> "Optional[Users]":
+    """Who may come in; None: everybody."""
+    path = options["auth-file"]
+    if path is None:
+        return None
+    # Made absolute now: a daemon changes its directory. The reactor's own threads have little to
+    # do, and one password is checked at a time.
+    return Users(os.path.abspath(path), reactor, deferToThread)
 
 
 def steady_clock() -> Callable[[], float]:
@@ -303,7 +409,11 @@ def allow_files(needed: int, limits: Any = resource) -> "list[str]":
     ]
 
 
-def _is_open(interface: str) -> bool:
+def _is_open(listen: Listen) -> bool:
+    """Whether others than this machine's own can reach an address."""
+    if isinstance(listen.where, str):
+        return False
+    interface, _ = listen.where
     try:
         return not ipaddress.ip_address(interface).is_loopback
     except ValueError:
@@ -326,10 +436,11 @@ def _log_file(options: Options) -> Any:
     return sys.stdout if path in (None, "-") else LazyFile(os.path.abspath(path))
 
 
-def _take_signals(reactor: Any, log_file: Any) -> None:
+def _take_signals(reactor: Any, log_file: Any, reload: "Callable[[], None]") -> None:
     """
     SIGTERM ends the server with status 0, for it is how one is meant to be stopped; twistd would
-    kill itself with it once more at the end. SIGUSR1 has the log reopened.
+    kill itself with it once more at the end. SIGUSR1 has the log reopened, SIGHUP has `reload`
+    read files anew.
     """
     log = Logger()
 
@@ -341,9 +452,14 @@ def _take_signals(reactor: Any, log_file: Any) -> None:
         if isinstance(log_file, LazyFile):
             reactor.callFromThread(log_file.reopen)
 
-    # The reactor sets its own handlers when it starts to run.
+    def read_anew(*args: Any) -> None:
+        reactor.callFromThread(reload)
+
+    # At once: who sees the ports file may send one, and left alone it would end the process.
+    signal.signal(signal.SIGUSR1, reopen)
+    signal.signal(signal.SIGHUP, read_anew)
+    # For this one the reactor sets a handler of its own when it starts to run.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, stop)
-    reactor.callWhenRunning(signal.signal, signal.SIGUSR1, reopen)
 
 
 #: The name that `twistd` looks for.

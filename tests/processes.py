@@ -88,12 +88,16 @@ class Server:
         self.store = folder / "store"
         self.log_file = folder / "server.log"
         self.ports_file = folder / "ports"
+        # A UNIX socket by itself replaces TCP.
+        port = () if "-s" in options else ("--port", "-1")
         argument = "" if kind == "memory" else str(self.store)
         self.command = command or [
-            *(twistd, "-n", "--pidfile=", "mctwist", "--port", "-1"),
+            *(twistd, "-n", "--pidfile=", "mctwist", *port),
             *("--ports-file", str(self.ports_file), "--storage", f"{kind}:{argument}"),
             *options,
         ]
+        #: Descriptors that it is handed.
+        self.inherited: list[int] = []
         self._environment = {**os.environ, **(environment or {})}
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -131,6 +135,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=self.inherited,
             )
 
     def _serves(self) -> bool:

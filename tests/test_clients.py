@@ -5,6 +5,7 @@ process's reactor and against one that is a process of its own.
 pymemcache blocks, so it is called in a thread while the reactor serves it.
 """
 
+import ssl
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -27,6 +28,7 @@ from twisted.protocols.memcache import MemCacheProtocol
 from twisted.python.failure import Failure
 
 from mctwist.tap import Options, makeService
+from tests.certificates import make_identity
 from tests.processes import PATIENCE, Address, Server, eventually, read_ports
 
 #: pytest-twisted's decorator, which is not typed, with a type.
@@ -280,6 +282,28 @@ async def connect(address: Address) -> TwistedClient:
     endpoint = TCP4ClientEndpoint(reactor, *address)
     client: TwistedClient = await connectProtocol(endpoint, TwistedClient())
     return client
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_pymemcache_over_tls(tmp_path: Path, kind: Any) -> None:
+    authority = make_identity(tmp_path, "authority")
+    identity = make_identity(tmp_path, "server", authority)
+    friend = make_identity(tmp_path, "friend", authority)
+    context = ssl.create_default_context(cafile=str(authority.certificate_file))
+    context.load_cert_chain(friend.certificate_file, friend.key_file)
+    asked = ("--ssl-verify-mode", "2", "--ssl-ca-cert", str(authority.certificate_file))
+    with Server(tmp_path, *identity.options, *asked) as server:
+        client = make(kind, server.addresses()[0], tls_context=context, default_noreply=False)
+        store_and_fetch(client, False)
+        client.close()
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_pymemcache_over_a_unix_socket(tmp_path: Path, kind: Any) -> None:
+    with Server(tmp_path, "-s", str(tmp_path / "socket")) as server:
+        client = make(kind, server.addresses()[0], default_noreply=False)
+        store_and_fetch(client, False)
+        client.close()
 
 
 @in_reactor

@@ -324,7 +324,7 @@ def serve_subject(folder: Path) -> Iterator[Address]:
         [*command, "--ports-file", str(ports_file)],
         folder,
         ports_file,
-        r"^text tcp 127\.0\.0\.1 (\d+)\n",
+        r"^auto tcp 127\.0\.0\.1 (\d+)\n",
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, Optional
@@ -11,6 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist import tap
+from mctwist.listen import Listen
 from mctwist.options import Options, UsageError, size_of
 from mctwist.testing import ManualReactor
 
@@ -24,7 +26,7 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("Z", "enable-ssl", None, REFUSED),
     ("p", "port", "11212", QUIET),
     ("s", "unix-socket", "/tmp/s", QUIET),
-    ("U", "udp-port", "11211", WARNED),
+    ("U", "udp-port", "11211", REFUSED),
     ("U", "udp-port", "0", QUIET),
     ("m", "memory-limit", "64", QUIET),
     ("M", "disable-evictions", None, QUIET),
@@ -49,13 +51,13 @@ MEMCACHED: "list[tuple[str, Optional[str], Optional[str], str]]" = [
     ("b", "listen-backlog", "1024", QUIET),
     ("B", "protocol", "auto", QUIET),
     ("B", "protocol", "ascii", QUIET),
-    ("B", "protocol", "binary", REFUSED),
+    ("B", "protocol", "binary", QUIET),
     ("I", "max-item-size", "5m", QUIET),
     ("S", "enable-sasl", None, REFUSED),
     ("F", "disable-flush-all", None, QUIET),
     ("X", "disable-dumping", None, QUIET),
     ("W", "disable-watch", None, QUIET),
-    ("Y", "auth-file", "/etc/memcached.auth", REFUSED),
+    ("Y", "auth-file", "/etc/memcached.auth", QUIET),
     ("e", "memory-file", "/tmp/m", WARNED),
     ("o", "extended", "modern", WARNED),
     ("N", "napi-ids", "2", WARNED),
@@ -150,7 +152,7 @@ class MemcachedTests(OptionsCase):
             if not line.startswith("#"):
                 uncommented += words
         options = parsed(*uncommented)
-        self.assertEqual(options["listen"], [("text", ("127.0.0.1", 11211))])
+        self.assertEqual(options["listen"], [Listen("auto", ("127.0.0.1", 11211))])
         everything = [word for line in DEBIAN for word in line.lstrip("# ").split()]
         options = parsed(*everything)
         self.assertEqual((options["conn-limit"], options["verbose"]), (1024, 3))
@@ -178,7 +180,9 @@ class DefaultTests(OptionsCase):
     def test_defaults(self) -> None:
         options = parsed()
         for name, value in (
-            ("listen", [("text", ("127.0.0.1", 11211))]),
+            ("listen", [Listen("auto", ("127.0.0.1", 11211))]),
+            ("auth-file", None),
+            ("udp-port", 0),
             ("storage", ("lmdb", "mctwist-data")),
             ("storage-limit", 10 << 30),
             ("sync", "always"),
@@ -225,12 +229,15 @@ class ListenTests(OptionsCase):
             (["-l", "unix:/run/m.sock:mode=770"], ["unix:/run/m.sock:mode=770"]),
             (["-l", "ssl:7:privateKey=k.pem"], ["ssl:7:privateKey=k.pem"]),
             (["-l", "systemd:domain=INET:index=0"], ["systemd:domain=INET:index=0"]),
-            (["-l", "text=tcp:7:interface=::1"], ["tcp:7:interface=::1"]),
-            (["-l", "text=unix:/run/m.sock"], ["unix:/run/m.sock"]),
+            (["-l", "haproxy:tcp:7"], ["haproxy:tcp:7"]),
             (["-s", "/run/m.sock"], ["unix:/run/m.sock:mode=700"]),
             (["-s", "/run/m.sock", "-a", "0777"], ["unix:/run/m.sock:mode=777"]),
             (["-s", "/run/a:b=c"], ["unix:/run/a\\:b\\=c:mode=700"]),
-            (["-s", "/run/m.sock", "-p", "7"], ["unix:/run/m.sock:mode=700"]),
+            (["-s", "/run/m.sock", "-p", "7"], [("127.0.0.1", 7), "unix:/run/m.sock:mode=700"]),
+            (["-p", "11211", "-s", "/m"], [("127.0.0.1", 11211), "unix:/m:mode=700"]),
+            (["-p", "-1", "-s", "/m"], [("127.0.0.1", 0), "unix:/m:mode=700"]),
+            (["-p", "7", "-s", "/m", "-l", "::1"], [("::1", 7), "unix:/m:mode=700"]),
+            (["-p", "0", "-s", "/m", "-l", "::1"], ["unix:/m:mode=700"]),
             (["-p", "0", "-s", "/run/m.sock"], ["unix:/run/m.sock:mode=700"]),
             (["-s", "/run/m.sock", "-l", "::1"], [("::1", 11211), "unix:/run/m.sock:mode=700"]),
             # 0 is none, as memcached has it, and -1 a free one, which sockets call 0.
@@ -238,15 +245,40 @@ class ListenTests(OptionsCase):
             (["-l", "10.0.0.1", "-p", "-1"], [("10.0.0.1", 0)]),
             (["-p", "0", "-l", "10.0.0.1:7,10.0.0.2"], [("10.0.0.1", 7)]),
         ):
-            found = parsed(*words)["listen"]
-            self.assertEqual(found, [("text", where) for where in listen], words)
+            found = [(dialect, where) for dialect, where, _, _ in parsed(*words)["listen"]]
+            self.assertEqual(found, [("auto", where) for where in listen], words)
 
     def test_a_path_is_made_absolute_now(self) -> None:
-        ((_, where),) = parsed("-s", "m.sock")["listen"]
-        self.assertEqual(where, f"unix:{Path('m.sock').absolute()}:mode=700")
+        (listen,) = parsed("-s", "m.sock")["listen"]
+        self.assertEqual(listen.where, f"unix:{Path('m.sock').absolute()}:mode=700")
 
-    def test_another_dialect(self) -> None:
-        self.assertEqual(parsed("-l", "lite=tcp:7")["listen"], [("lite", "tcp:7")])
+    def test_each_may_name_its_dialect(self) -> None:
+        for words, listen in (
+            (["lite=tcp:7"], [("lite", "tcp:7")]),
+            (["text=tcp:7:interface=::1"], [("text", "tcp:7:interface=::1")]),
+            (["text=unix:/m.sock"], [("text", "unix:/m.sock")]),
+            (["text=::1"], [("text", ("::1", 11211))]),
+            (["text=::1,10.0.0.1:7"], [("text", ("::1", 11211)), ("text", ("10.0.0.1", 7))]),
+            (["text=::1", "::1"], [("text", ("::1", 11211)), ("auto", ("::1", 11211))]),
+        ):
+            found = parsed(*(f"--listen={word}" for word in words))["listen"]
+            self.assertEqual(found, [Listen(*each) for each in listen], words)
+
+    def test_protocol_is_the_dialect_of_those_that_name_none(self) -> None:
+        for protocol, dialect in (("auto", "auto"), ("ascii", "text"), ("binary", "binary")):
+            for words in ([], ["-s", "/m"], ["-l", "::1"], ["-l", "tcp:7"], ["-l", "unix:/m"]):
+                (listen,) = parsed("-B", protocol, *words)["listen"]
+                self.assertEqual(listen.dialect, dialect, words)
+            (listen,) = parsed("-l", "lite=tcp:7", "-B", protocol)["listen"]
+            self.assertEqual(listen.dialect, "lite")
+
+    def test_one_may_be_open_to_everybody(self) -> None:
+        (listen,) = parsed("-l", "text,anonymous=127.0.0.1:7")["listen"]
+        self.assertEqual(listen, Listen("text", ("127.0.0.1", 7), False, True))
+        (listen,) = parsed("-l", "lite,anonymous=unix:/m:mode=600")["listen"]
+        self.assertEqual(listen, Listen("lite", "unix:/m:mode=600", False, True))
+        for word in ("text,nobody=tcp:7", "text,=tcp:7", ",anonymous=tcp:7"):
+            self.assertIn("--listen", self.refusal("-l", word))
 
     def test_what_is_no_address(self) -> None:
         for text in ("", "10.0.0.1:", "10.0.0.1:port", "10.0.0.1:65536", "10.0.0.1:-1", "[::1",
@@ -256,6 +288,124 @@ class ListenTests(OptionsCase):
     def test_nowhere(self) -> None:
         for words in (["-p", "0"], ["-p", "0", "-l", "10.0.0.1"], ["-l", "10.0.0.1:0"]):
             self.assertIn("--port", self.refusal(*words))
+
+
+class TLSTests(OptionsCase):
+    """What is told of TLS."""
+
+    FILES = ("-Z", "--ssl-chain-cert=c.pem", "--ssl-key=k.pem")
+
+    def test_addresses_are_tls_and_the_others_are_what_they_say(self) -> None:
+        for word, tls, warned in (
+            ("::1", [True], False),
+            ("::1,10.0.0.1:7", [True, True], False),
+            ("notls:10.0.0.1:7,[::1]:7", [False, True], False),
+            ("::1,notls:::1", [True, False], False),
+            ("text=notls:10.0.0.1,::1", [False, True], False),
+            ("unix:/m", [False], False),
+            ("tcp:7", [False], True),
+            ("haproxy:tcp:7", [False], True),
+            ("ssl:7:privateKey=k", [True], False),
+            ("haproxy:ssl:7:privateKey=k", [True], False),
+        ):
+            options = parsed(*self.FILES, "-l", word, "-l", "127.0.0.1")
+            self.assertEqual([each.tls for each in options["listen"]], [*tls, True], word)
+            self.assertEqual(len(options.warnings), warned, options.warnings)
+            for warning in options.warnings:
+                self.assertIn("in clear", warning)
+                self.assertIn(word, warning)
+        (listen,) = parsed(*self.FILES)["listen"]
+        self.assertTrue(listen.tls)
+        tcp, unix = parsed(*self.FILES, "-p", "7", "-s", "/m")["listen"]
+        self.assertEqual((tcp.tls, unix.tls), (True, False))
+
+    def test_without_it_nothing_is_but_an_endpoint_that_says_so(self) -> None:
+        for word, tls in (("::1", False), ("tcp:7", False), ("ssl:7:privateKey=k", True)):
+            (listen,) = parsed("-l", word)["listen"]
+            self.assertEqual(listen.tls, tls)
+        self.assertIn("notls:::1", self.refusal("-l", "notls:::1"))
+
+    def test_memcacheds_spelling(self) -> None:
+        options = parsed(
+            "-Z",
+            "-o",
+            "ssl_chain_cert=c,ssl_key=k,ssl_keyformat=2,ssl_ca_cert=a,ssl_verify_mode=3",
+            "-o",
+            "ssl_min_version=3,ssl_ciphers=AES128-SHA:AES256-SHA,idle_timeout=60",
+        )
+        for name, value in (
+            ("chain-cert", "c"), ("key", "k"), ("keyformat", 2), ("ca-cert", "a"),
+            ("verify-mode", 3), ("min-version", 3), ("ciphers", "AES128-SHA:AES256-SHA"),
+        ):  # fmt: skip
+            self.assertEqual(options[f"ssl-{name}"], value, name)
+        self.assertEqual(options["idle-timeout"], 60)
+        self.assertEqual(options.warnings, [])
+        for word in ("ssl_wbuf_size=16", "ssl_session_cache", "ssl_kernel_tls"):
+            (warning,) = parsed("-o", word).warnings
+            self.assertIn(word.partition("=")[0], warning)
+        for word in ("ssl_verify_mode=4", "ssl_verify_mode", "ssl_min_version=1.2", "ssl_key=",
+                     "ssl_keyformat=3", "ssl_chain_cert"):  # fmt: skip
+            name = word.partition("=")[0]
+            self.assertIn(f"--extended {name}: ", self.refusal(*self.FILES, "-o", word))
+
+    def test_defaults(self) -> None:
+        options = parsed(*self.FILES)
+        self.assertEqual((options["ssl-min-version"], options["ssl-verify-mode"]), (2, 0))
+        self.assertEqual(options.warnings, [])
+
+    def test_what_only_seems_to_protect_is_refused(self) -> None:
+        for words, told in (
+            (["-Z"], "--ssl-chain-cert"),
+            (["-Z", "--ssl-key=k"], "--ssl-chain-cert"),
+            (["-Z", "--ssl-chain-cert=c"], "--ssl-key"),
+            (["--ssl-chain-cert=c", "--ssl-key=k"], "--ssl-chain-cert: nothing is TLS"),
+            (["--ssl-verify-mode=2"], "--ssl-verify-mode: nothing is TLS"),
+            (["-o", "ssl_min_version=3"], "--ssl-min-version: nothing is TLS"),
+            ([*self.FILES, "--ssl-verify-mode=2"], "--ssl-ca-cert"),
+            ([*self.FILES, "-s", "/m"], "no TCP address"),
+            ([*self.FILES, "-l", "notls:::1"], "no TCP address"),
+        ):
+            self.assertIn(told, self.refusal(*words), words)
+        (warning,) = parsed(*self.FILES, "--ssl-ca-cert=a").warnings
+        self.assertIn("--ssl-verify-mode 2", warning)
+
+
+class UserTests(OptionsCase):
+    """What is told of users."""
+
+    def setUp(self) -> None:
+        self.patch(os, "environ", {})
+
+    def dialects(self, *words: str) -> "list[str]":
+        return [each.dialect for each in parsed(*words)["listen"]]
+
+    def test_sasl_serves_binary_only(self) -> None:
+        os.environ["MEMCACHED_SASL_PWDB"] = "/users"
+        self.assertEqual(parsed("-S")["auth-file"], "/users")
+        self.assertEqual(self.dialects("-S", "-l", "::1,10.0.0.1", "-s", "/m"), ["binary"] * 3)
+        self.assertEqual(self.dialects("-S", "-B", "binary"), ["binary"])
+        for word in ("text=::1", "lite=tcp:7"):
+            self.assertIn("binary only", self.refusal("-S", "-l", word))
+        found = self.dialects("-S", "-l", "text,anonymous=tcp:7", "-l", "auto,anonymous=::1", "-p7")
+        self.assertEqual(found, ["text", "binary"])
+
+    def test_an_auth_file_opens_the_others_to_the_same_users(self) -> None:
+        os.environ["MEMCACHED_SASL_PWDB"] = "/others"
+        words = ("-S", "-Y", "users", "-l", "::1", "-l", "text=tcp:7")
+        self.assertEqual(self.dialects(*words), ["auto", "text"])
+        self.assertEqual(parsed(*words)["auth-file"], "users")
+
+    def test_sasl_without_users_and_without_binary_is_refused(self) -> None:
+        told = self.refusal("-S")
+        self.assertIn("--auth-file", told)
+        self.assertIn("MEMCACHED_SASL_PWDB", told)
+        self.assertIn("--protocol ascii", self.refusal("-S", "-Y", "users", "-B", "ascii"))
+
+    def test_without_sasl_the_environment_names_no_users(self) -> None:
+        os.environ["MEMCACHED_SASL_PWDB"] = "/users"
+        self.assertIsNone(parsed()["auth-file"])
+        self.assertEqual(parsed("-Y", "users")["auth-file"], "users")
+        self.assertEqual(self.dialects("-Y", "users"), ["auto"])
 
 
 class ValueTests(OptionsCase):
@@ -292,7 +442,9 @@ class ValueTests(OptionsCase):
             ("inline-reads", ("yes", "")),
             ("log-format", ("xml", "")),
             ("log-level", ("loud", "", "INFO")),
-            ("protocol", ("binary", "resp", "")),
+            ("protocol", ("text", "negotiating", "")),
+            ("udp-port", ("11211", "1", "-1", "", "x")),
+            ("auth-file", ("",)),
             ("stat-key-prefix", ("",)),
         ):
             for value in values:

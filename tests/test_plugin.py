@@ -10,6 +10,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Callable
 import pytest
 
 from mctwist.tap import Options
+from tests.certificates import make_identity
 from tests.processes import (
     PATIENCE,
     PROGRAMS,
@@ -126,13 +128,16 @@ def test_all_of_debians_configuration_together_starts_a_server(tmp_path: Path) -
         ("--storage tape:/dev/st0", "the kinds are lmdb, directory, memory"),
         ("--storage lmdb:", "needs a path"),
         ("--inline-reads perhaps", "--inline-reads takes one of"),
-        ("--protocol binary", "only auto and ascii"),
+        ("--protocol resp", "--protocol takes one of auto, ascii, binary"),
         ("--listen smtp=tcp:25", "the dialects are"),
         ("--listen tcp:port=ssh-not", "--listen"),
         ("--listen ssl:0:privateKey=/nowhere/key.pem", "--listen"),
         ("--unix-mask 999", "octal"),
-        ("--enable-sasl", "there is no SASL"),
-        ("--auth-file users", "there is no authentication"),
+        ("--udp-port 11211", "UDP is not served"),
+        ("--enable-sasl", "--enable-sasl needs users"),
+        ("--enable-ssl", "--enable-ssl needs --ssl-chain-cert"),
+        ("--ssl-key key.pem", "--ssl-key: nothing is TLS"),
+        ("--listen notls:127.0.0.1", "nothing is TLS"),
         ("stray", "'stray' is not an option"),
     ],
 )
@@ -173,6 +178,19 @@ def damaged_store(folder: Path) -> "tuple[str, str]":
     return f"--storage {server.store}", f"cannot open the store {server.store}"
 
 
+def missing_certificate(folder: Path) -> "tuple[str, str]":
+    key = make_identity(folder).key_file
+    told = "Error loading the certificate chain: /nowhere.pem : No such file or directory"
+    return f"--storage memory: -Z --ssl-chain-cert /nowhere.pem --ssl-key {key}", told
+
+
+def key_that_does_not_fit(folder: Path) -> "tuple[str, str]":
+    (one, other) = (make_identity(folder, name) for name in ("one", "other"))
+    certificate, key = one.certificate_file, other.key_file
+    told = "Error validating the certificate: "
+    return f"--storage memory: -Z --ssl-chain-cert {certificate} --ssl-key {key}", told
+
+
 def store_of_another_kind(folder: Path) -> "tuple[str, str]":
     with Server(folder, kind="directory") as server:
         server.terminate()
@@ -191,6 +209,8 @@ FAULTS = [
     unwritable_path,
     unwritable_ports_file,
     damaged_store,
+    missing_certificate,
+    key_that_does_not_fit,
     store_of_another_kind,
     store_of_a_newer_version,
 ]
@@ -268,8 +288,9 @@ def test_the_log_and_the_ports_file_say_what_has_been_bound(tmp_path: Path) -> N
         assert len(lines) == 3
         assert lines[1] == f"text unix {path}"
         for number, line in enumerate(lines):
-            assert re.fullmatch(r"text (tcp 127\.0\.0\.1 [0-9]+|unix \S+)", line)
-            assert f"listening for text on {line[5:]}" in server.log()
+            assert re.fullmatch(r"(auto tcp 127\.0\.0\.1 [0-9]+|text unix \S+)", line)
+            dialect, address = line.split(" ", 1)
+            assert f"listening for {dialect} on {address}" in server.log()
             with server.connect(number) as connection:
                 assert connection.ask(SET) == STORED
 
@@ -290,7 +311,7 @@ def test_each_line_of_a_json_log_is_json(tmp_path: Path) -> None:
 def check_json(log: str) -> None:
     records = [json.loads(line) for line in log.splitlines()]
     messages = [record["message"] for record in records]
-    assert any(message.startswith("listening for text on tcp 127.0.0.1 ") for message in messages)
+    assert any(message.startswith("listening for auto on tcp 127.0.0.1 ") for message in messages)
     assert any("--slab-growth-factor has no meaning here" in message for message in messages)
     assert all(record["level"] in ("info", "warn") for record in records)
     assert all(record["time"] for record in records)
@@ -359,6 +380,14 @@ def test_sigusr1_has_the_log_reopened(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: not is_alive(pid), "the daemon has ended")
         assert "closed lmdb:" in log.read_text()
+
+
+def test_sighup_does_not_end_it(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, server.connect() as connection:
+        for _ in range(3):
+            os.kill(server.pid, signal.SIGHUP)
+            assert connection.ask(SET) == STORED
+        assert server.terminate() == 0
 
 
 # Commands that options allow
@@ -462,6 +491,64 @@ def test_the_application_file_takes_its_settings_from_the_environment(tmp_path: 
         server.terminate()
     for line in server.log().splitlines():
         json.loads(line)
+
+
+def test_the_application_file_serves_a_unix_socket_alone_or_beside_a_port(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    settings = {
+        "MCTWIST_UNIX_SOCKET": str(path),
+        "MCTWIST_STORAGE": "memory:",
+        "MCTWIST_PORTS_FILE": str(tmp_path / "ports"),
+    }
+    command = [TWISTD, "-n", "--pidfile=", "-y", str(ROOT / "mctwist.tac")]
+    with Server(tmp_path, command=command, environment=settings) as server:
+        assert server.addresses() == [str(path)]
+    settings["MCTWIST_PORT"] = "-1"
+    with Server(tmp_path, command=command, environment=settings) as server:
+        for number in (0, 1):
+            with server.connect(number) as connection:
+                assert connection.ask(SET) == STORED
+        assert server.addresses()[1:] == [str(path)]
+
+
+def test_the_application_file_serves_tls(tmp_path: Path) -> None:
+    identity = make_identity(tmp_path)
+    settings = {
+        "MCTWIST_PORT": "-1",
+        "MCTWIST_STORAGE": "memory:",
+        "MCTWIST_PORTS_FILE": str(tmp_path / "ports"),
+        "MCTWIST_SSL_CHAIN_CERT": str(identity.certificate_file),
+        "MCTWIST_SSL_KEY": str(identity.key_file),
+    }
+    command = [TWISTD, "-n", "--pidfile=", "-y", str(ROOT / "mctwist.tac")]
+    with Server(tmp_path, command=command, environment=settings) as server:
+        assert server.ports_file.read_text().startswith("auto tls 127.0.0.1 ")
+        assert "listening for auto on tls 127.0.0.1 " in server.log()
+
+
+def test_certificates_are_read_before_privileges_are_given_up(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        missing("only root has privileges to give up")
+    identity = make_identity(tmp_path)
+    # pytest's own directory is closed to everybody else, and here the server becomes nobody.
+    with tempfile.TemporaryDirectory(prefix="mctwist-") as folder:
+        os.chown(folder, 65534, 65534)
+        server = Server(Path(folder), *identity.options, kind="memory")
+        server.command = [TWISTD, "--uid=65534", "--gid=65534", *server.command[1:]]
+        with server:
+            assert "listening for auto on tls 127.0.0.1 " in server.log()
+            status = Path(f"/proc/{server.pid}/status").read_text()
+            assert re.search(r"^Uid:\s+65534\s+65534\s", status, re.MULTILINE)
+            assert complaints(server.log()) == []
+
+
+def test_a_relative_path_of_a_certificate_is_of_where_it_was_started(tmp_path: Path) -> None:
+    make_identity(tmp_path, "x")
+    with daemon(tmp_path, "-Z", "--ssl-chain-cert=x.pem", "--ssl-key=x.key") as pid:
+        os.kill(pid, signal.SIGHUP)
+        log = tmp_path / "daemon.log"
+        eventually(lambda: "read the certificates of" in log.read_text(), "they are read anew")
+        assert complaints(log.read_text()) == []
 
 
 SUPERVISORD = """\

@@ -6,8 +6,6 @@ Of memory the server may take some buffers for each client, never what the clien
 asked for. The kernel keeps the peak, so no moment is missed.
 """
 
-import datetime
-import ipaddress
 import os
 import resource
 import select
@@ -15,6 +13,7 @@ import signal
 import socket
 import ssl
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -22,11 +21,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509 import load_der_x509_certificate
 
+from tests.certificates import Identity, make_identity
 from tests.processes import (
     PATIENCE,
     Address,
@@ -307,47 +304,32 @@ class Wiretap:
         self._listener.close()
 
 
-def make_certificate(folder: Path) -> "tuple[Path, Path]":
-    """A key and a certificate for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mctwist's tests")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    key_file, certificate_file = folder / "key.pem", folder / "certificate.pem"
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return key_file, certificate_file
+def trusting(identity: Identity) -> ssl.SSLContext:
+    """How a client that knows this server speaks TLS."""
+    return ssl.create_default_context(cafile=str(identity.certificate_file))
+
+
+def begin_tls(connection: Connection, context: ssl.SSLContext) -> None:
+    connection.socket = context.wrap_socket(connection.socket, server_hostname="127.0.0.1")
 
 
 @pytest.mark.parametrize("reads", ["always", "never"])
-def test_nothing_of_a_tls_connection_is_readable_on_the_wire(tmp_path: Path, reads: str) -> None:
-    key, certificate = make_certificate(tmp_path)
-    endpoint = f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"
+@pytest.mark.parametrize("way", ["endpoint", "option"])
+def test_nothing_of_a_tls_connection_is_readable_on_the_wire(
+    tmp_path: Path, way: str, reads: str
+) -> None:
+    identity = make_identity(tmp_path)
+    key, certificate = identity.key_file, identity.certificate_file
+    if way == "option":
+        options = [*identity.options, "-l", "127.0.0.1"]
+    else:
+        options = ["-l", f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1"]
     secret = b"the-secret-of-the-value"
     value = secret * 20_000
-    context = ssl.create_default_context(cafile=str(certificate))
-    with Server(tmp_path, "-l", endpoint, "--inline-reads", reads) as server:
+    with Server(tmp_path, *options, "--inline-reads", reads) as server:
+        assert server.ports_file.read_text().startswith("auto tls 127.0.0.1 ")
         with closing(Wiretap(server.addresses()[0])) as tap, Connection(tap.address) as client:
-            client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+            begin_tls(client, trusting(identity))
             check_session(client)
             line = b"set %b 0 0 %d\r\n" % (secret, len(value))
             assert client.ask(line + value + b"\r\n") == STORED
@@ -362,6 +344,221 @@ def test_nothing_of_a_tls_connection_is_readable_on_the_wire(tmp_path: Path, rea
         # Four bytes such as `get ` come by chance in five megabytes, once in some hundred runs.
         for word in (secret, b"VALUE", b"STORED"):
             assert word not in passed
+        assert complaints(server.log()) == []
+
+
+@contextmanager
+def tls_and_plain(folder: Path, *options: str) -> "Iterator[tuple[Server, ssl.SSLContext]]":
+    """A server whose first listener is plain and whose second is TLS."""
+    identity = make_identity(folder)
+    where = ("-l", "notls:127.0.0.1,127.0.0.1")
+    with Server(folder, *identity.options, *where, *options) as server:
+        yield server, trusting(identity)
+
+
+def test_tls_and_plain_listeners_serve_at_the_same_time(tmp_path: Path) -> None:
+    with tls_and_plain(tmp_path) as (server, context):
+        with server.connect(0) as plain, server.connect(1) as client:
+            begin_tls(client, context)
+            assert plain.ask(b"set k 0 0 5\r\nvalue\r\n") == STORED
+            assert client.ask(b"get k\r\n", b"END\r\n") == b"VALUE k 0 5\r\nvalue\r\nEND\r\n"
+            told = stats_of(client, "settings")
+            for name, figure in (
+                ("ssl_enabled", "yes"), ("ssl_min_version", "tlsv1.2"), ("ssl_verify_mode", "0"),
+                ("ssl_key", f"{tmp_path}/127.0.0.1.key"), ("ssl_ciphers", "NULL"),
+            ):  # fmt: skip
+                assert told[name] == figure, name
+            assert 0 <= int(stats_of(plain)["time_since_server_cert_refresh"]) < PATIENCE
+        # Who does not speak TLS to the one hears nothing that he would take for an answer.
+        with server.connect(1) as wrong:
+            answer = wrong.exchange(b"version\r\n" * 10)
+            assert b"VERSION" not in answer
+            assert b"ERROR" not in answer
+        with server.connect(0) as plain:
+            assert stats_of(plain)["ssl_handshake_errors"] == "1"
+        check_unharmed(server)
+
+
+def test_who_does_not_show_a_certificate_is_not_served(tmp_path: Path) -> None:
+    authority = make_identity(tmp_path, "authority")
+    friend = make_identity(tmp_path, "friend", authority)
+    required = f"ssl_verify_mode=2,ssl_ca_cert={authority.certificate_file}"
+    with tls_and_plain(tmp_path, "-o", required) as (server, context):
+        with server.connect(1) as stranger:
+            begin_tls(stranger, context)
+            with suppress(ssl.SSLError):
+                stranger.send(b"set k 0 0 1\r\nx\r\n")
+            with pytest.raises(ssl.SSLError):
+                stranger.until_closed()
+        context.load_cert_chain(friend.certificate_file, friend.key_file)
+        with server.connect(1) as client:
+            begin_tls(client, context)
+            assert client.ask(b"get k\r\n") == b"END\r\n"
+            check_session(client)
+        check_unharmed(server)
+
+
+def serial_of(server: Server) -> int:
+    """The number of the certificate that newcomers are shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with server.connect(1) as client:
+        begin_tls(client, context)
+        assert isinstance(client.socket, ssl.SSLSocket)
+        shown = client.socket.getpeercert(binary_form=True)
+    assert shown is not None
+    return load_der_x509_certificate(shown).serial_number
+
+
+def test_certificates_are_read_anew_while_it_serves(tmp_path: Path) -> None:
+    with tls_and_plain(tmp_path) as (server, context):
+        with server.connect(0) as plain, server.connect(1) as client:
+            begin_tls(client, context)
+            renewed = make_identity(tmp_path).certificate.serial_number
+            assert serial_of(server) != renewed
+            os.kill(server.pid, signal.SIGHUP)
+            eventually(lambda: serial_of(server) == renewed, "the new one is shown")
+            again = make_identity(tmp_path).certificate.serial_number
+            assert plain.ask(b"refresh_certs\r\n") == b"OK\r\n"
+            assert serial_of(server) == again
+            assert complaints(server.log()) == []
+            # Those that are of no use change nothing.
+            key = tmp_path / "127.0.0.1.key"
+            key.write_text("nonsense")
+            answer = plain.ask(b"refresh_certs\r\n")
+            assert answer.startswith(b"Error loading the key: %b : " % bytes(key))
+            assert answer.endswith(b"\r\n")
+            os.kill(server.pid, signal.SIGHUP)
+            eventually(lambda: server.log().count("stay what they were") == 2, "it is told twice")
+            assert serial_of(server) == again
+            assert client.ask(b"get k\r\n") == b"END\r\n"
+        assert len(complaints(server.log())) == 2
+        assert server.terminate() == 0
+
+
+@pytest.mark.parametrize("reads", ["always", "never"])
+@pytest.mark.parametrize(("size", "count"), [(1_000_000, 300), (100, 300_000)])
+def test_clients_that_ask_for_much_over_tls_and_never_read_cost_little_memory(
+    tmp_path: Path, reads: str, size: int, count: int
+) -> None:
+    value = b"v" * size
+    answer = b"VALUE k 0 %d\r\n%b\r\nEND\r\n" % (size, value)
+    with tls_and_plain(tmp_path, "--inline-reads", reads) as (server, context):
+        with ExitStack() as stack:
+            with server.connect() as connection:
+                assert connection.ask(b"set k 0 0 %d\r\n%b\r\n" % (size, value)) == STORED
+            check_served(server)
+            descriptors = server.descriptors()
+            with bounded_memory(server, 64 * MEGABYTE):
+                hogs = [stack.enter_context(server.connect(1)) for _ in range(5)]
+                for hog in hogs:
+                    begin_tls(hog, context)
+                    hog.send_aside(b"get k\r\n" * count)
+            with bounded_memory(server, 64 * MEGABYTE):
+                # One of them reads after all, and nothing has been forgotten.
+                for _ in range(0, count, 100):
+                    assert hogs[0].exactly(100 * len(answer)) == 100 * answer
+            for hog in hogs:
+                hog.reset()
+            eventually(lambda: server.descriptors() <= descriptors, "the descriptors are back")
+        check_unharmed(server)
+
+
+def test_who_does_not_read_over_tls_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with tls_and_plain(tmp_path, "--stop-timeout", "2") as (server, context):
+        with server.connect(1) as hog, server.connect(1) as silent, server.connect(1) as client:
+            begin_tls(hog, context)
+            begin_tls(client, context)
+            assert hog.ask(b"set k 0 0 1000000\r\n" + BIG + b"\r\n") == STORED
+            hog.send_aside(b"get k\r\n" * 100)
+            assert client.ask(b"get none\r\n") == b"END\r\n"
+            assert server.terminate() == 0
+            assert client.until_closed() == b""
+            assert silent.until_closed() == b""
+        assert complaints(server.log()) == []
+
+
+def test_one_too_many_over_tls_is_refused_in_words_and_not_kept(tmp_path: Path) -> None:
+    with tls_and_plain(tmp_path, "-c", "1") as (server, context), server.connect(0) as guest:
+        assert guest.ask(b"version\r\n").startswith(b"VERSION ")
+        with server.connect(1) as refused:
+            begin_tls(refused, context)
+            assert refused.until_closed() == b"ERROR Too many open connections\r\n"
+        # One that never says a word has no place either.
+        with server.connect(1) as silent:
+            assert silent.until_closed() == b""
+        assert complaints(server.log()) == []
+
+
+def test_without_pyopenssl_tls_is_one_clear_line(tmp_path: Path) -> None:
+    identity = make_identity(tmp_path)
+    (tmp_path / "OpenSSL.py").write_text("raise ImportError('it is not installed')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {"PYTHONPATH": path}
+    server = Server(tmp_path, *identity.options, environment=environment)
+    server.launch()
+    assert server.ended() != 0
+    (line,) = server.log().splitlines()
+    assert "--enable-ssl needs pyOpenSSL: pip install 'mctwist[tls]'" in line
+    with Server(tmp_path, "--port", "-1", environment=environment) as server:
+        check_served(server)
+
+
+# Sockets that others have made, and connections that others hand on
+
+#: What systemd does: descriptor 3 is the socket, and the environment says so.
+ACTIVATE = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="mctwist.socket")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("family", ["INET", "UNIX"])
+def test_a_socket_of_systemds_is_served(tmp_path: Path, family: str) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_INET if family == "INET" else socket.AF_UNIX) as listener:
+        listener.bind(("127.0.0.1", 0) if family == "INET" else str(path))
+        listener.listen(5)
+        address = listener.getsockname()
+        # Who is there before the server waits for it.
+        early = Connection(address)
+        number = os.dup(listener.fileno())
+    os.set_inheritable(number, True)
+    server = Server(tmp_path, "-l", f"systemd:domain={family}:index=0")
+    server.command = [sys.executable, "-c", ACTIVATE, str(number), *server.command]
+    server.inherited = [number]
+    try:
+        with server, early:
+            assert server.addresses() == [address]
+            check_session(early)
+            check_unharmed(server)
+            assert server.terminate() == 0
+    finally:
+        os.close(number)
+
+
+def test_a_proxy_tells_who_its_clients_are(tmp_path: Path) -> None:
+    with Server(tmp_path, "-l", "haproxy:tcp:0:interface=127.0.0.1") as server:
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 5678 11211\r\n"
+        for pieces in ([header + b"get k\r\n"], [header[:9], header[9:], b"get k\r\n"]):
+            with server.connect() as client:
+                for piece in pieces:
+                    client.send(piece)
+                assert client.line() == b"END\r\n"
+        with server.connect() as client:
+            client.send(header)
+            check_session(client)
+            report = stats_of(client, "conns")
+        addresses = {value for name, value in report.items() if name.endswith(":addr")}
+        assert addresses == {"tcp:192.0.2.1:5678", f"tcp:127.0.0.1:{server.addresses()[0][1]}"}
+        # Who says nothing of it is no proxy.
+        with server.connect() as liar:
+            liar.send(b"set k 0 0 1\r\nx\r\n")
+            assert liar.until_closed() == b""
+        with server.connect() as client:
+            assert client.ask(header + b"get k\r\n") == b"END\r\n"
         assert complaints(server.log()) == []
 
 

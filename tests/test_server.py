@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from mctwist.interfaces import StartError
 from mctwist.server import (
     LINGER,
+    REFUSAL_TIMEOUT,
     SILENCE,
     STOP_TIMEOUT,
     ConnectionFactory,
@@ -85,6 +86,17 @@ class ConnectionsTests(SynchronousTestCase):
         refused = self.arrive()
         self.assertEqual(refused.transport.value(), b"ERROR Too many open connections\r\n")
         self.assertTrue(refused.transport.disconnecting)
+
+    def test_who_does_not_take_the_refusal_is_not_kept(self) -> None:
+        for _ in range(3):
+            self.arrive()
+        taken, kept = self.arrive(), self.arrive()
+        self.reactor.advance(REFUSAL_TIMEOUT / 2)
+        taken.connectionLost()
+        self.assertFalse(kept.transport.disconnected)
+        self.reactor.advance(REFUSAL_TIMEOUT / 2)
+        self.assertTrue(kept.transport.disconnected)
+        self.assertFalse(taken.transport.disconnected)
 
     def test_who_leaves_makes_room_for_one(self) -> None:
         inside = [self.arrive() for _ in range(3)]

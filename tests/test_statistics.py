@@ -116,6 +116,19 @@ class ExporterTests(ReportCase):
         self.assertNotIn("extstore_limit_maxbytes", report)
         self.assertNotIn("proxy_backend_total", report)
 
+    def test_tls_is_told_of_where_there_is_some(self) -> None:
+        names = ("ssl_handshake_errors", "ssl_proto_errors", "time_since_server_cert_refresh")
+        for name in names:
+            self.assertNotIn(name, self.report())
+        self.stats.certificates_loaded = self.server.reactor.seconds()
+        self.stats.ssl_handshake_errors, self.stats.ssl_proto_errors = 2, 3
+        self.server.reactor.advance(60.5)
+        report = self.report()
+        self.assertEqual([report[name] for name in names], ["2", "3", "60"])
+        self.ask(b"stats reset")
+        report = self.report()
+        self.assertEqual([report[name] for name in names], ["0", "0", "60"])
+
     def test_items(self) -> None:
         self.assertFigures(ITEMS, self.report("items"), "items:1:")
 

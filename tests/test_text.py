@@ -884,6 +884,25 @@ class OtherTests(TextCase):
             self.assertEqual(client.ask(line + b"\r\n"), answer, repr(line))
         self.assertEqual(told, [0, 1, 2, 1])
 
+    def test_refresh_certs(self) -> None:
+        self.check((b"refresh_certs\r\n", b"ERROR\r\n"))
+        self.check((b"refresh_certs noreply\r\nmn\r\n", b"MN\r\n"))
+        settings = Settings(refresh_certs=lambda: None)
+        self.check(
+            (b"refresh_certs\r\n", b"OK\r\n"),
+            (b"refresh_certs again\r\n", b"OK\r\n"),
+            (b"refresh_certs noreply\r\nmn\r\n", b"MN\r\n"),
+            settings=settings,
+        )
+        fault = "Error loading the key: /k\udcff : no start line"
+        wire = b"Error loading the key: /k\xff : no start line\r\n"
+        settings = Settings(refresh_certs=lambda: fault)
+        self.check(
+            (b"refresh_certs\r\n", wire),
+            (b"refresh_certs noreply\r\nmn\r\n", wire + b"MN\r\n"),
+            settings=settings,
+        )
+
     def test_shutdown(self) -> None:
         self.check((b"shutdown\r\n", b"SERVER_ERROR: shutdown not enabled\r\n"))
         stopped: list[bool] = []

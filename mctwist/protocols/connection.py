@@ -38,6 +38,8 @@ class Settings:
     :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
+    :ivar refresh_certs: reads the certificates of TLS anew; returns what is wrong with them, if
+        something is. None: there is no TLS.
     :ivar set_verbosity: called with 0, 1 or 2.
     :ivar set_limit: called with the bytes that the store may hold from now on; returns whether
         that can be.
@@ -51,6 +53,7 @@ class Settings:
     watch_enabled: bool = True
     shutdown: Optional[Callable[[], None]] = None
     dump_enabled: bool = True
+    refresh_certs: Optional[Callable[[], Optional[str]]] = None
     set_verbosity: Callable[[int], None] = lambda level: None
     set_limit: Callable[[int], bool] = lambda size: True
     told: Mapping[str, object] = {}

@@ -132,6 +132,7 @@ def general(stats: Stats, live: int, size: int) -> Fields:
         ("log_watcher_skipped", stats.log_watcher_skipped),
         ("log_watcher_sent", stats.log_watcher_sent),
         ("log_watchers", stats.log_watchers),
+        *_of_tls(stats, now),
         ("unexpected_napi_ids", 0),
         ("round_robin_fallback", 0),
         ("bytes", size),
@@ -155,6 +156,16 @@ def general(stats: Stats, live: int, size: int) -> Fields:
         ("total_malloced", store.get("pages_bytes", 0)),
         # Ours: commands that `stats detail` had no room for.
         ("detail_left_out", stats.prefixes.left_out),
+    ]
+
+
+def _of_tls(stats: Stats, now: float) -> Fields:
+    if stats.certificates_loaded is None:
+        return ()
+    return [
+        ("ssl_handshake_errors", stats.ssl_handshake_errors),
+        ("ssl_proto_errors", stats.ssl_proto_errors),
+        ("time_since_server_cert_refresh", int(now - stats.certificates_loaded)),
     ]
 
 

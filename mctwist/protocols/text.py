@@ -11,6 +11,7 @@ which is quadratic under pipelining; its modes and its hooks are kept. Lines end
 before it is not part of the line (proto_parser.c:174-184).
 """
 
+import os
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -464,6 +465,19 @@ class TextProtocol(Connection, LineReceiver):
         else:
             raise ClientError(b"invalid shutdown mode")
 
+    def _refresh_certs(self, words: list[bytes], quiet: bool) -> None:
+        self._check_rights()
+        refresh = self._settings.refresh_certs
+        if refresh is None:
+            self._unknown(words, quiet)
+            return
+        fault = refresh()
+        if fault is None:
+            self._say(replies.OK, quiet)
+        else:
+            # In the bare, and in spite of noreply, as memcached says it (write_and_free).
+            self._say(os.fsencode(fault) + b"\r\n")
+
     def _unknown(self, words: list[bytes], quiet: bool) -> None:
         if len(words) > 1 and words[-1].startswith(b"HTTP/"):
             # A browser, or somebody who makes one send this: nothing of it is run.
@@ -527,6 +541,7 @@ _ADMIN: dict[bytes, Callable[[TextProtocol, list[bytes], bool], None]] = {
     b"flush_all": TextProtocol._flush,
     b"flush_prefix": TextProtocol._flush,
     b"shutdown": TextProtocol._shutdown,
+    b"refresh_certs": TextProtocol._refresh_certs,
     **dict.fromkeys(tuning.VERBS, TextProtocol._tune),
     b"lru_crawler": TextProtocol._crawl,
 }
