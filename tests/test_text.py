@@ -862,6 +862,7 @@ class OtherTests(TextCase):
             stored(b"k", b"v"),
             (b"delete k 0 noreply\r\n", b""),
             (b"delete k 10 and more\r\n", NOT_FOUND),
+            (b"delete k 10 and yet more\r\n", ERROR),
         )
 
     def test_version(self) -> None:

@@ -18,11 +18,16 @@ from mctwist.protocols.grammar import (
     BAD_FORMAT,
     INVALID_DELTA,
     INVALID_EXPTIME,
+    PlainError,
     lax_exptime,
     lax_flags,
     signed32,
     unsigned,
 )
+
+# Words of a delete: verb, key, the time of old clients, noreply, and one to spare.
+_MOST_OF_DELETE = 5
+_BAD_DELETE = PlainError()
 
 # Bytes of a very long line that are taken apart at once.
 _PIECE = 16 * 1024
@@ -146,7 +151,14 @@ def _each(
 
 
 def delete(words: list[bytes], now: Now) -> Step:
-    """`delete KEY`; what follows is of no account (proto_parser.c:908-912)."""
+    """
+    `delete KEY`; what follows is of no account (proto_parser.c:908-912).
+
+    Where it is more than any client has ever sent, it is refused as by memcached 1.6.18, for
+    libmemcached's memccapable holds a server to that.
+    """
+    if len(words) > _MOST_OF_DELETE:
+        raise _BAD_DELETE
     return operations.delete, _key(words), (), replies.deleted
 
 
