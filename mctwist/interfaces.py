@@ -15,7 +15,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from zope.interface import Attribute, Interface
 
-from mctwist.item import Entry, Item
+from mctwist.item import BYTES, Entry, Item
 
 Operation = Callable[..., Any]
 Render = Callable[[Any, bytes, Any], bytes]
@@ -114,6 +114,7 @@ class ITransaction(Interface):
         expiry: int,
         marks: int = 0,
         cas: Optional[int] = None,
+        kind: int = BYTES,
     ) -> Item:
         """
         Replace what is under `key`.
@@ -121,6 +122,7 @@ class ITransaction(Interface):
         The item gets the next sequence number, and keeps the key's place or gets the next one.
 
         :param cas: its CAS unique; None: the sequence number.
+        :param kind: what the value is.
         :raises NeedsWrite: the transaction is a snapshot.
         :raises StoreFull: there is no room, and nothing may be evicted.
         """

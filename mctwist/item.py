@@ -13,8 +13,10 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-#: The kind of value that memcached's dialects store. Other numbers are for typed values.
+#: Kinds of value: the bytes that memcached's and Redis's dialects store, ...
 BYTES = 0
+#: ... and what simpledb's does beside them, in its wire form (`protocols.simpledb_values`).
+TYPED = 1
 
 #: Marks: bits of `Item.marks`.
 STALE = 1

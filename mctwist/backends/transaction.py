@@ -89,6 +89,7 @@ class Snapshot:
         expiry: int,
         marks: int = 0,
         cas: Optional[int] = None,
+        kind: int = BYTES,
     ) -> Item:
         raise NeedsWrite
 
@@ -190,6 +191,7 @@ class Transaction:
         expiry: int,
         marks: int = 0,
         cas: Optional[int] = None,
+        kind: int = BYTES,
     ) -> Item:
         old = self._raw(key)
         state = self.state
@@ -213,7 +215,7 @@ class Transaction:
         state.size += size
         if cas is None:
             cas = sequence
-        fields = (BYTES, marks, flags, expiry, cas, sequence, place, self._second, value)
+        fields = (kind, marks, flags, expiry, cas, sequence, place, self._second, value)
         item = self._items[key] = _new(Item, fields)
         return item
 
