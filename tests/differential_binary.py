@@ -420,9 +420,8 @@ def too_large() -> Iterator[Script]:
     yield pipeline("an append that makes it too large", store(SET, b"k", LARGE[:FITS]),
                    extend(APPEND, b"k", b"x"), extend(PREPENDQ, b"k", b"x"),
                    extend(APPEND, b"k", b""), *get(b"k"))  # fmt: skip
-    for opcode in (SET, SETQ, ADD, APPEND):
-        huge = evolve(right(opcode), bodylen=1 << 30)
-        yield Script(f"{name_of(opcode)}, a GiB announced", (READY, (huge, b"x" * 1000)), cut=True)
+    # A value that is announced and does not come is test_binary's: memcached tells of it when all
+    # of it has been swallowed, mctwist at once.
 
 
 def delete() -> Iterator[Script]:

@@ -9,7 +9,7 @@ answers side by side. What commands do, and what memcached answers, is for the d
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from struct import unpack_from
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from attrs import evolve, frozen
 from hypothesis import given, settings
@@ -59,7 +59,7 @@ from tests.differential_binary import (
     store,
     touch,
 )
-from tests.wire import Client, TextServer
+from tests.wire import Client, Server
 
 HEADER = 24
 #: Of a body, in bytes (memcached.h, ITEM_SIZE_MAX_UPPER_LIMIT).
@@ -358,10 +358,8 @@ TRAIL = encode([right(VERSION), right(GETK), right(SETQ), right(DECRQ), right(NO
 # ---- The tests -----------------------------------------------------------------------------------
 
 
-def connect(server: TextServer) -> Client:
-    client: Any = server
-    connected: Client = client.connect(dialect="binary")
-    return connected
+def connect(server: Server) -> Client:
+    return server.connect(dialect="binary")
 
 
 def converse(sends: Sequence[bytes], settles: bool = False) -> "tuple[bytes, bool]":
@@ -370,7 +368,7 @@ def converse(sends: Sequence[bytes], settles: bool = False) -> "tuple[bytes, boo
 
     :param settles: let it do all it can after each.
     """
-    server = TextServer()
+    server = Server()
     client = connect(server)
     ready = client.ask(READY)
     assert len(ready) == 2 * HEADER, ready
@@ -459,7 +457,7 @@ class AnnouncedTests(SynchronousTestCase):
     def test_four_gigabytes_are_refused_before_they_come(self) -> None:
         for opcode in range(len(OPCODES)):
             frame = evolve(right(opcode), bodylen=0xFFFFFFFF)
-            server = TextServer()
+            server = Server()
             client = connect(server)
             data = frame.encode(7, 0)
             self.assertLess(self.memory(client, [data]), 1 << 20)
@@ -471,7 +469,7 @@ class AnnouncedTests(SynchronousTestCase):
     def test_a_value_above_the_limit_is_let_go_as_it_comes(self) -> None:
         for opcode in (SET, ADD, APPEND):
             size = 64 << 20
-            server = TextServer()
+            server = Server()
             client = connect(server)
             frame = right(opcode)
             head = evolve(frame, value=b"", bodylen=size).encode(7, 0)
@@ -487,7 +485,7 @@ class AnnouncedTests(SynchronousTestCase):
 
     def test_what_is_announced_takes_no_room_before_it_comes(self) -> None:
         for opcode in (SET, APPEND):
-            server = TextServer()
+            server = Server()
             client = connect(server)
             head = evolve(right(opcode), bodylen=1_000_000).encode(7, 0)
             self.assertLess(self.memory(client, [head, b"v" * 1000]), 200_000)
@@ -497,7 +495,7 @@ class AnnouncedTests(SynchronousTestCase):
 
     def test_a_header_that_does_not_end(self) -> None:
         for opcode in (GET, INCR, DELETE, FLUSH):
-            server = TextServer()
+            server = Server()
             client = connect(server)
             client.send(right(opcode).encode(7, 0)[: HEADER - 1])
             server.settle()

@@ -22,6 +22,7 @@ from mctwist import operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, IUsers, Render, Rights, Step
 from mctwist.item import KEY_LENGTH
 from mctwist.protocols import statistics
+from mctwist.protocols.grammar import MOST_GET_LINE, MOST_LINE
 from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.protocols.rights import within
@@ -318,6 +319,8 @@ def keep(pieces: "list[Any]", piece: bytes) -> None:
 #: What a client can make grow, and how far: shown by `stats settings`.
 _BOUNDS: dict[str, object] = {
     "most_key": KEY_LENGTH,
+    "most_line": MOST_LINE,
+    "most_get_line": MOST_GET_LINE,
     "most_waiting": MOST_WAITING,
     "instalment_steps": MOST_STEPS,
     "instalment_bytes": MOST_BYTES,
