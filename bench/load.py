@@ -13,7 +13,7 @@ which held the generator to 40,000 exchanges a second where it now does 140,000.
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import cycle, islice
 from math import inf
@@ -22,7 +22,7 @@ from typing import Optional
 
 from attrs import frozen
 
-from bench.wire import Exchange
+from bench.wire import Answer, Exchange
 
 #: A server that answers nobody for this many seconds has failed.
 PATIENCE = 10.0
@@ -42,7 +42,7 @@ class Load:
 
 
 def drive(
-    port: int, exchanges: list[Exchange], connections: int, seconds: Optional[float] = None
+    port: int, exchanges: Sequence[Exchange], connections: int, seconds: Optional[float] = None
 ) -> Load:
     """Load the server on `port` for so many seconds, or with each exchange once.
 
@@ -69,7 +69,7 @@ def pump(
 ) -> Load:
     recv = {fd: sock.recv for fd, sock in sockets.items()}
     send = {fd: sock.send for fd, sock in sockets.items()}
-    owed: dict[int, bytes] = {}
+    owed: dict[int, Answer] = {}
     load: Optional[Load] = None
     answered = 0
     with select.epoll() as poller:
@@ -103,16 +103,16 @@ def pump(
         return load or Load(answered, time.perf_counter() - began, time.process_time() - cpu)
 
 
-def rest(owed: bytes, data: bytes) -> bytes:
+def rest(owed: Answer, data: bytes) -> Answer:
     """What is still owed after `data`, which must be the beginning of it."""
     if not data:
         raise WrongReply(f"connection closed while {owed[:60]!r} was owed")
-    if not owed.startswith(data):
+    if owed[: len(data)] != data:
         raise WrongReply(f"{data[:200]!r} came where {owed[:200]!r} was owed")
     return owed[len(data) :]
 
 
-def silence(sockets: dict[int, socket.socket], owed: dict[int, bytes]) -> WrongReply:
+def silence(sockets: dict[int, socket.socket], owed: dict[int, Answer]) -> WrongReply:
     """Nothing woke us: either nothing came, or an answer too short to do so (an error, likely)."""
     for fd in owed:
         try:

@@ -62,10 +62,14 @@ def redis(port: int, directory: Path) -> list[str]:
     return ["redis-server", "--port", str(port), "--dir", str(directory), *flags, *quiet]
 
 
-def mctwist(port: int, directory: Path) -> list[str]:
+def mctwistd(directory: Path) -> list[str]:
     twistd = str(Path(sys.executable).parent / "twistd")
-    flags = ["--port", str(port), "--storage", str(directory / "store"), "--sync", "always"]
+    flags = ["--storage", str(directory / "store"), "--sync", "always"]
     return [twistd, "-n", "--pidfile=", "mctwist", *flags]
+
+
+def mctwist(port: int, directory: Path) -> list[str]:
+    return [*mctwistd(directory), "--listen", f"auto=tcp:{port}:interface=127.0.0.1"]
 
 
 def mctwist_threads(port: int, directory: Path) -> list[str]:
