@@ -71,6 +71,8 @@ CELLS = [
     Cell("mix32", "9 get : 1 set, 32 pipelined", "mix", 32, 50),
     Cell("set1", "set, 1 connection", "set", 1, 1),
     Cell("get-threads", "get, read in threads", "get", 1, 50, None, ("mctwist-threads",)),
+    Cell("get-tls", "get, over TLS", "get", 1, 50, None, ("mctwist-tls",)),
+    Cell("set-tls", "set, over TLS", "set", 1, 50, None, ("mctwist-tls",)),
 ]
 
 
@@ -90,13 +92,13 @@ Results = defaultdict[tuple[str, str], list[Figure]]
 def preload(server: Server) -> None:
     """Store all keys, then see that all are there."""
     for kind in "set", "get":
-        drive(server.port, exchanges(server.dialect, kind, 32), 50)
+        drive(server.port, exchanges(server.dialect, kind, 32), 50, tls=server.tls)
 
 
 def measure(cell: Cell, server: Server, seconds: float) -> Figure:
     batches = exchanges(cell.dialect or server.dialect, cell.kind, cell.depth)
     cpu = server.cpu()
-    load = drive(server.port, batches, cell.connections, seconds)
+    load = drive(server.port, batches, cell.connections, seconds, server.tls)
     # The drain after the time is up (one exchange a connection) is in the server's share.
     return Figure(
         load.answered * cell.depth / load.seconds,

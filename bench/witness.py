@@ -30,7 +30,7 @@ MEMCASLAP = "key\n16 16 1\nvalue\n{size} {size} 1\ncmd\n0 {sets}\n1 {gets}\n"
 
 def tool(cell: Cell, server: Server) -> str:
     """The tool that can make this cell on this server, or an empty string."""
-    if cell.kind not in ("get", "set") or server.name not in cell.servers:
+    if cell.kind not in ("get", "set") or server.name not in cell.servers or server.tls:
         return ""
     if server.dialect == "resp":
         return "redis-benchmark"
