@@ -374,7 +374,7 @@ class TextProtocol(Connection, LineReceiver):
 
     def _show_connections(self, words: list[bytes]) -> None:
         self._check_rights()
-        self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
+        self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self.transport)))
 
     def _detail_stats(self, words: list[bytes]) -> None:
         self._check_rights()
