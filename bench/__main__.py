@@ -25,7 +25,9 @@ from bench.servers import NotStarted, Server, running
 from bench.witness import NoTestimony, testify, tool
 
 HERE = Path(__file__).parent
-TOOLS = ["memcached", "redis-server", "memcaslap", "redis-benchmark"]
+TOOLS = ["memcached", "redis-server", "memcaslap", "redis-benchmark", "openssl"]
+#: Other ways to run mctwist, of which some cells are.
+VARIANTS = ["mctwist-threads", "mctwist-tls"]
 EXTRAS = ["witness", "memory", "cold"]
 
 
@@ -54,7 +56,7 @@ def main(arguments: list[str]) -> Optional[str]:
     if missing:
         return (
             f"bench: {', '.join(missing)} missing:"
-            " apt install memcached redis-server redis-tools libmemcached-tools"
+            " apt install memcached redis-server redis-tools libmemcached-tools openssl"
         )
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -80,10 +82,8 @@ def run(chosen: argparse.Namespace) -> str:
     with ExitStack() as stack:
         directory = stack.enter_context(workspace(chosen.dir))
         needed = {name for cell in cells for name in cell.servers}
-        if "mctwist" not in chosen.servers:
-            needed.discard("mctwist-threads")
         servers: dict[str, Server] = {}
-        for name in [*chosen.servers, "mctwist-threads"]:
+        for name in chosen.servers + (VARIANTS if "mctwist" in chosen.servers else []):
             if name in needed:
                 servers[name] = stack.enter_context(running(name, directory / name))
                 preload(servers[name])

@@ -190,7 +190,8 @@ PREAMBLE = """\
 each, all in one run, round by round. Medians; ratios are mctwist's, with least and greatest. Redis
 and mctwist have every set on disk before they answer (appendfsync always, --sync always),
 memcached never. All made by this benchmark's own generator. "Read in threads" is mctwist with
---inline-reads never; compare with get."""
+--inline-reads never; compare with get. Over TLS is mctwist on a TLS port; compare with get and
+set."""
 
 WITNESSES = """\
 The same servers under other generators, once, after the rounds. memcaslap's sets are all of new

@@ -7,6 +7,7 @@ twistd forks after `makeService`.
 
 import ipaddress
 import os
+import re
 import resource
 import signal
 import socket
@@ -194,8 +195,9 @@ def _make_service(options: Options, reactor: Any) -> IService:
         if dialect not in DIALECTS:
             raise UsageError(f"--listen {dialect}=: the dialects are {', '.join(DIALECTS)}")
         asks = users is not None and not listen.anonymous
-        if _is_open(listen) and not asks and not (listen.tls and options["ssl-verify-mode"] > 1):
-            warnings.append(f"whoever can reach {where[0]} may read and write everything")
+        reached = _open_to(listen)
+        if reached and not asks and not (listen.tls and options["ssl-verify-mode"] > 1):
+            warnings.append(f"whoever can reach {reached} may read and write everything")
         build = DIALECTS[dialect](anonymous if listen.anonymous else services)
         factory: Any = ConnectionFactory(connections, build)
         if certificates is not None and listen.tls and isinstance(where, tuple):
@@ -409,15 +411,25 @@ def allow_files(needed: int, limits: Any = resource) -> "list[str]":
     ]
 
 
-def _is_open(listen: Listen) -> bool:
-    """Whether others than this machine's own can reach an address."""
-    if isinstance(listen.where, str):
-        return False
-    interface, _ = listen.where
+def _open_to(listen: Listen) -> Optional[str]:
+    """The address by which others than this machine's own can reach a listener, if they can."""
+    if isinstance(listen.where, tuple):
+        interface = listen.where[0]
+    elif _TCP.match(listen.where):
+        # Twisted's endpoints listen on all of them where they are not told one.
+        named = _INTERFACE.search(listen.where)
+        interface = named[1].replace("\\", "") if named else "every address"
+    else:
+        return None
     try:
-        return not ipaddress.ip_address(interface).is_loopback
+        loopback = ipaddress.ip_address(interface).is_loopback
     except ValueError:
-        return interface != "localhost"
+        loopback = interface == "localhost"
+    return None if loopback else interface
+
+
+_TCP = re.compile(r"(haproxy:)?(tcp|tcp4|tcp6|ssl):")
+_INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)+)")
 
 
 def _twistd(options: Options) -> "dict[str, Any]":
