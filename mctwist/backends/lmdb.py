@@ -26,7 +26,7 @@ When there is no room on the disk a batch is run again a step at a time, each a 
 those that grow the store fail, the others do not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
@@ -107,6 +107,7 @@ class LMDBBackend:
     """
 
     inline = True
+    ordered = True
 
     def __init__(
         self,
@@ -134,6 +135,7 @@ class LMDBBackend:
         self._last_journal: Optional[Path] = None
         self._state = State()
         self._now = 0  # of the last batch
+        self._changes: list[Change] = []  # of the last batch
         # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
         # has taken hold of both and then begins a transaction misses nothing.
         self._layers: tuple[Recent, Frozen] = (Recent({}, set()), NOTHING)
@@ -192,7 +194,7 @@ class LMDBBackend:
         records: Records = {}
         for path in old:
             sync_file(path)
-            for state, entries in replay(path, State.SIZE):
+            for state, entries in replay(path, State.size_in):
                 records.update(entries)
                 prefixes = self._state.prefixes
                 self._state = State(state)
@@ -353,6 +355,7 @@ class LMDBBackend:
         if self._stuck is not None:
             self._merge()
         self._now = now
+        self._changes = []
         self._has_looked_for_room = False
         try:
             answers = self._attempt(lists, now)
@@ -468,6 +471,7 @@ class LMDBBackend:
         return True
 
     def _publish(self, state: State, entries: "list[Written]", changes: "list[Change]") -> None:
+        self._changes += changes
         records, moved = self._layers[0]
         with self._lock:
             self._published += 1
@@ -498,6 +502,9 @@ class LMDBBackend:
         path = next_journal(self._folder.path, self._last_journal)
         self._journal = Journal(path, self._sync, self._tally.count_sync)
         self._last_journal = path
+
+    def written(self) -> "Iterable[bytes]":
+        return (key for key, item, _ in self._changes if item is not None)
 
     # Sweeping and evicting
 
