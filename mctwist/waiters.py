@@ -43,7 +43,11 @@ class Waiters:
         if self._count >= MOST_WAITERS or (seconds is not None and seconds <= 0):
             return succeed(None)
         number = next(self._numbers)
-        waiting: Deferred[None] = Deferred(lambda _: self._take(prefix, number))
+
+        def forget(_: Any) -> None:
+            self._take(prefix, number)
+
+        waiting: Deferred[None] = Deferred(forget)
         self._waiting.setdefault(prefix, OrderedDict())[number] = waiting
         self._count += 1
         if seconds is not None:
@@ -54,16 +58,11 @@ class Waiters:
         """These keys have been written."""
         lengths = {len(prefix) for prefix in self._waiting}
         for key in keys:
-            prefixes = [key[:length] for length in lengths if length <= len(key)]
-            first = min(
-                ((next(iter(self._waiting[prefix])), prefix) for prefix in prefixes
-                 if prefix in self._waiting),
-                default=None,
-            )  # fmt: skip
-            if first is not None:
-                self._fire(first[1], first[0])
-            elif not self._waiting:
-                return
+            waiting = self._waiting
+            prefixes = [key[:n] for n in lengths if key[:n] in waiting]
+            if prefixes:
+                number, prefix = min((next(iter(waiting[prefix])), prefix) for prefix in prefixes)
+                self._fire(prefix, number)
 
     def tell_all(self) -> None:
         """Nothing will be written any more."""
@@ -73,11 +72,12 @@ class Waiters:
 
     def _take(self, prefix: bytes, number: int) -> "Optional[Deferred[None]]":
         """Let somebody go; None: he is gone already."""
-        waiting = self._waiting.get(prefix, {}).pop(number, None)
+        others = self._waiting.get(prefix)
+        waiting = None if others is None else others.pop(number, None)
         if waiting is None:
             return None
         self._count -= 1
-        if not self._waiting[prefix]:
+        if not others:
             del self._waiting[prefix]
         deadline = self._deadlines.pop(number, None)
         if deadline is not None and deadline.active():

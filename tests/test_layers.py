@@ -3,9 +3,10 @@ The import rule: who may know of whom. It is read from the files, and nothing is
 
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
     protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
-    interfaces, stats . storage -> interfaces, waiters . backends -> item, interfaces . operations -> item,
-    interfaces . interfaces -> item . item -> nothing . meta_operations is as operations . auth ->
-    interfaces, failures, passwords . failures, passwords -> nothing . shell -> passwords
+    interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
+    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing .
+    meta_operations is as operations . auth -> interfaces, failures, passwords . failures,
+    passwords -> nothing . shell -> passwords
 """
 
 import ast

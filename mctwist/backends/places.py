@@ -43,8 +43,8 @@ class Places:
         )
 
     def before(self, placed: "list[Placed]") -> None:
-        """Take in what was there before anything was added."""
-        self._placed = sorted(placed) + self._placed
+        """Take in what was there before anything was added; in order."""
+        self._placed = placed + self._placed
 
     def behind(self, place: int, most: int) -> "list[Placed]":
         """The first `most` places behind `place`."""
