@@ -19,11 +19,11 @@ from mctwist.item import Item
 
 #: So many gaps are remembered, ...
 MOST = 1024
-#: ... of those that are so many keys wide.
-WORTH = 16
+#: ... of those for which so many keys had to be passed over.
+WORTH = 4
 
 #: Keys that are looked at in one go, at first and at the most.
-FEW, MANY = 4, 256
+FEW, MANY = 2, 256
 
 #: The keys in `start <= key < end` that may be alive, and others: `(start, end, most, last)`, as
 #: `SortedKeys.between`. Fewer than `most`: there are no more.

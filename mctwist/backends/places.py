@@ -70,7 +70,8 @@ def scan(
         asked = most - len(found)
         placed = behind(cursor, asked)
         places = {key: place for place, key in placed}
-        found += [entry for entry in entries(list(places)) if entry.item.place == places[entry.key]]
+        keys = sorted(places, key=places.__getitem__)
+        found += [entry for entry in entries(keys) if entry.item.place == places[entry.key]]
         if len(placed) < asked:
             return found, 0
         cursor = placed[-1][0]

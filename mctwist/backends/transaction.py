@@ -251,6 +251,8 @@ class Transaction:
     ) -> "Iterator[tuple[bytes, Item]]":
         if self.gaps is None:
             self.gaps = Gaps() if self._gaps is None else self._gaps.copy()
+            for key in self._stored if self.gaps else ():
+                self.gaps.cut(key)
         return walk(self._both_between, self.gaps, self.get, start, end, most, last)
 
     def _both_between(self, start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
