@@ -3,9 +3,10 @@ The import rule: who may know of whom. It is read from the files, and nothing is
 
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
     protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
-    interfaces, stats . storage -> interfaces . backends -> item, interfaces . operations -> item,
-    interfaces . interfaces -> item . item -> nothing . meta_operations is as operations . auth ->
-    interfaces, failures, passwords . failures, passwords -> nothing . shell -> passwords
+    interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
+    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing .
+    meta_operations is as operations . auth -> interfaces, failures, passwords . failures,
+    passwords -> nothing . shell -> passwords
 """
 
 import ast
@@ -28,7 +29,8 @@ MAY = {
     "meta_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
-    "storage": {"interfaces", "item", "operations"},
+    "waiters": set(),
+    "storage": {"interfaces", "item", "operations", "waiters"},
     "watch": {"interfaces", "item", "operations", "meta_operations", "stats"},
     "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
     "server": {"interfaces", "stats"},
@@ -55,6 +57,7 @@ OUTSIDE = {
     "backends.lmdb": {"zope.interface", "lmdb"},
     "backends.checkpoint": {"lmdb"},
     "backends.tables": {"lmdb"},
+    "waiters": {"twisted"},
     "storage": {"zope.interface", "twisted"},
     "protocols": {"zope.interface", "twisted", "attrs"},
     "server": {"twisted", "attrs"},

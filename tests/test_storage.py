@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional, cast
 
 from twisted.internet.defer import Deferred
@@ -59,6 +59,7 @@ class ScriptedBackend:
     def __init__(self, inline: bool = True) -> None:
         self.name = "scripted:"
         self.inline = inline
+        self.ordered = True
         self.notice: Optional[str] = None
         self.due = False
         self.due_again = False
@@ -102,6 +103,13 @@ class ScriptedBackend:
 
     def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
         return self._memory.walk(prefix, now)
+
+    def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
+        self._note("scan")
+        return self._memory.scan(cursor, most, now)
+
+    def written(self) -> "Iterable[bytes]":
+        return self._memory.written()
 
     def resize(self, limit: int) -> bool:
         return self._memory.resize(limit)
