@@ -41,6 +41,7 @@ _has_binary = re.compile(rb"[\0- \x7f]").search
 # The numbers that Redis adds are x87's: 64 bits of mantissa, and exponents up to this.
 _MANTISSA = 64
 _MOST_EXPONENT = 16_384
+_LEAST_FLOAT = Fraction(1, 1 << 16_445)
 # Longer ones Redis does not look at (util.h, MAX_LONG_DOUBLE_CHARS); nor do we, and sooner.
 _LONGEST_FLOAT = 256
 
@@ -137,7 +138,7 @@ def _rounded(number: Fraction) -> Fraction:
 
 
 def _is_out_of_range(number: Fraction) -> bool:
-    return abs(number) >= 1 << _MOST_EXPONENT
+    return abs(number) >= 1 << _MOST_EXPONENT or 0 < abs(number) < _LEAST_FLOAT
 
 
 def marks_of(key: bytes) -> int:
@@ -213,9 +214,7 @@ def fetch_and_expire(
     return item
 
 
-def fetch_many(
-    transaction: ITransaction, key: bytes, keys: Sequence[bytes], most: int
-) -> "Many":
+def fetch_many(transaction: ITransaction, key: bytes, keys: Sequence[bytes], most: int) -> "Many":
     """
     MGET.
 
@@ -250,9 +249,7 @@ def store_many(
     return 1 if new else DONE
 
 
-def delete_many(
-    transaction: ITransaction, key: bytes, keys: Sequence[bytes]
-) -> "list[Outcome]":
+def delete_many(transaction: ITransaction, key: bytes, keys: Sequence[bytes]) -> "list[Outcome]":
     """DEL, UNLINK."""
     outcomes: list[Outcome] = []
     for each in keys:
@@ -366,9 +363,7 @@ def count(transaction: ITransaction, key: bytes, delta: int) -> Result:
     return number
 
 
-def count_float(
-    transaction: ITransaction, key: bytes, delta: Union[Fraction, Fault]
-) -> Result:
+def count_float(transaction: ITransaction, key: bytes, delta: Union[Fraction, Fault]) -> Result:
     """INCRBYFLOAT, as x87 adds; the new item is the result."""
     item = transaction.get(key)
     if item is not None and item.kind != BYTES:
@@ -507,5 +502,3 @@ def _size(result: Any) -> int:
     if isinstance(result, Many):
         return result.size
     return len(result) if isinstance(result, bytes) else 0
-
-

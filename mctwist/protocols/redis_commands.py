@@ -10,7 +10,7 @@ the connection or the server, and `resp` has them.
 A step made here carries a reply of `resp_replies` whose version is still to be bound.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -92,7 +92,9 @@ class Command(NamedTuple):
 
     def keys_in(self, words: Words) -> Words:
         first, last, step = self.keys
-        return words[first : len(words) + last + 1 if last < 0 else last + 1 : step] if first else []
+        return (
+            words[first : len(words) + last + 1 if last < 0 else last + 1 : step] if first else []
+        )
 
 
 def step_of(command: Command, make: Make, words: Words, limits: Limits) -> Unbound:
@@ -113,9 +115,9 @@ def say(answer: bytes) -> Unbound:
     return operations.constant, b"", (answer,), replies.said
 
 
-def wrong_number(name: bytes) -> bytes:
-    """The answer to a command with too few words, or too many."""
-    return replies.error(b"ERR wrong number of arguments for '%b' command" % name)
+def wrong_number(name: bytes) -> CommandError:
+    """A command has too few words, or too many."""
+    return CommandError(b"ERR wrong number of arguments for '%b' command" % name)
 
 
 def unknown(words: Words) -> bytes:
@@ -209,9 +211,9 @@ def _plainly_stored(version: int, stats: Any, key: bytes, outcome: Any) -> bytes
     return replies.stored(stats, key, outcome)
 
 
-def _behind(words: "Any") -> bytes:
+def _behind(words: "Iterator[bytes]") -> bytes:
     """The word behind an option that has one."""
-    word: Optional[bytes] = next(words, None)
+    word = next(words, None)
     if word is None:
         raise SYNTAX
     return word
@@ -273,7 +275,7 @@ def _mget(words: Words, limits: Limits) -> Unbound:
 def _mset(new: bool, words: Words, limits: Limits) -> Unbound:
     pairs = list(zip(words[1::2], words[2::2]))
     if len(words) % 2 == 0:
-        raise CommandError(wrong_number(words[0].lower())[1:-2])
+        raise wrong_number(words[0].lower())
     for key, value in pairs:
         _check_size(key, value, limits)
     return redis_operations.store_many, words[1], (pairs, new), replies.stored_many
@@ -391,7 +393,7 @@ def _dbsize(words: Words, limits: Limits) -> Unbound:
 
 def _ping(words: Words, limits: Limits) -> Unbound:
     if len(words) > 2:
-        raise CommandError(wrong_number(b"ping")[1:-2])
+        raise wrong_number(b"ping")
     return say(replies.bulk(words[1]) if len(words) == 2 else replies.PONG)
 
 

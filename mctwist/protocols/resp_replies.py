@@ -372,5 +372,3 @@ def detailed(steps: Iterable[Step]) -> Iterator[Step]:
         if count is not None:
             render = partial(_detail, step, count)
         yield operation, key, arguments, render
-
-
