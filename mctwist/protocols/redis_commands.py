@@ -525,18 +525,21 @@ def _info(command: Command) -> bytes:
     )
 
 
-INFOS: "dict[bytes, bytes]" = {name: _info(command) for name, command in COMMANDS.items()}
-
-
 def _doc(version: int, command: Command) -> bytes:
     words = (b"summary", command.summary, b"since", command.since, b"group", command.group)
     return replies.mapping(version, [replies.bulk(word) for word in words])
 
 
 def docs(version: int, names: Sequence[bytes]) -> bytes:
-    """COMMAND DOCS; of what there is not, nothing."""
+    """COMMAND DOCS, of all where none are named; of what there is not, nothing."""
+    if not names:
+        return _ALL_DOCS[version]
+    return _docs(version, names)
+
+
+def _docs(version: int, names: Iterable[bytes]) -> bytes:
     parts = []
-    for name in names or COMMANDS:
+    for name in names:
         command = COMMANDS.get(name.upper())
         if command is not None:
             parts += [replies.bulk(command.name), _doc(version, command)]
@@ -544,6 +547,13 @@ def docs(version: int, names: Sequence[bytes]) -> bytes:
 
 
 def infos(version: int, names: Sequence[bytes]) -> bytes:
-    """COMMAND INFO; of what there is not, null."""
-    missing = replies.NO_ARRAY[version] if version == 3 else replies.NULL[2]
-    return replies.array([INFOS.get(name.upper(), missing) for name in names or COMMANDS])
+    """COMMAND INFO, of all where none are named; of what there is not, null."""
+    if not names:
+        return _ALL_INFOS
+    return replies.array([_INFOS.get(name.upper(), replies.NULL[version]) for name in names])
+
+
+# Made once, for all who ask hold the same.
+_INFOS: "dict[bytes, bytes]" = {name: _info(command) for name, command in COMMANDS.items()}
+_ALL_INFOS = replies.array(list(_INFOS.values()))
+_ALL_DOCS = {version: _docs(version, COMMANDS) for version in (2, 3)}

@@ -49,6 +49,8 @@ MOST_STRANGE_ELEMENTS, MOST_STRANGE_BULK = 10, 16 * 1024
 MOST_REQUEST = 64 << 20
 # What a word or a step takes besides its bytes.
 _WORD, _STEP = 48, 400
+# An answer known beforehand that is written by itself: the whole of COMMAND is 200 times its request.
+_LARGE = 4096
 #: The most keys that one connection may watch.
 MOST_WATCHED = 10_000
 
@@ -340,6 +342,9 @@ class RespProtocol(Connection, Protocol):
         operation, key, arguments, reply = unbound
         step = operation, key, arguments, partial(reply, self._version)
         if self._queue is None:
+            if operation is operations.constant and len(arguments[0]) > _LARGE:
+                self._run_alone(step)
+                return
             self._steps.append(step)
             if writes:
                 self._reads_only = False
@@ -408,10 +413,13 @@ class RespProtocol(Connection, Protocol):
             self._steps.append(step)
             self._reads_only = self._reads_only and not self._writes
             return
+        self._run_alone(step, not self._writes)
+
+    def _run_alone(self, step: Step, reads_only: bool = True) -> None:
         size = self._submit()
         if self._pipeline is not None:
             (screened,) = self._screened([step])
-            self._pipeline.run_alone(screened, size, not self._writes)
+            self._pipeline.run_alone(screened, size, reads_only)
 
     def _watch(self, words: Words) -> None:
         keys = words[1:]
@@ -569,10 +577,8 @@ class RespProtocol(Connection, Protocol):
             return say(replies.number(len(COMMANDS)))
         if part == b"LIST":
             return say(replies.array([replies.bulk(each.name) for each in COMMANDS.values()]))
-        # Each names a few, or all once: who names the same a thousand times gets no more.
-        names = list(dict.fromkeys(words[2:]))[:MOST_NAMED]
         if part == b"DOCS":
-            return say(commands.docs(self._version, names))
+            return say(commands.docs(self._version, words[2 : 2 + MOST_NAMED]))
         if part == b"INFO":
             return say(commands.infos(self._version, words[2 : 2 + MOST_NAMED]))
         raise self._no_such_part(words)
