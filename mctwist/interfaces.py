@@ -50,7 +50,18 @@ class Fetched(NamedTuple):
         return self.item.value
 
 
-#: The results that hold a value: the bytes of an instalment are theirs.
+class Many(NamedTuple):
+    """
+    What a step of several commands or keys came to, which is never split.
+
+    :ivar size: bytes of the values in :ivar results:.
+    """
+
+    results: "list[Any]"
+    size: int
+
+
+#: The results that hold a value: the bytes of an instalment are theirs, and those of a `Many`.
 VALUED = (Item, Fetched)
 
 #: An instalment: the most steps, and the most bytes of values, that one list is run for at once.

@@ -45,6 +45,7 @@ from mctwist.protocols import statistics
 from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
+from mctwist.protocols.resp import ARRAY, RespProtocol
 from mctwist.protocols.sniff import SniffingProtocol
 from mctwist.protocols.text import TextProtocol
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
@@ -72,10 +73,14 @@ BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
 #: What may stand before the equals sign in `--listen`, and the connections that speak it.
 DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
     "auto": lambda services: partial(
-        SniffingProtocol, services, dialects={MAGIC: BinaryProtocol}, otherwise=TextProtocol
+        SniffingProtocol,
+        services,
+        dialects={MAGIC: BinaryProtocol, ARRAY: RespProtocol},
+        otherwise=TextProtocol,
     ),
     "text": lambda services: partial(TextProtocol, services),
     "binary": lambda services: partial(BinaryProtocol, services),
+    "resp": lambda services: partial(RespProtocol, services),
 }
 
 #: Files and sockets that the server has open besides its clients': the store, the log, the

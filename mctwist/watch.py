@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote_from_bytes
 
-from mctwist import meta_operations, operations
+from mctwist import meta_operations, operations, redis_operations
 from mctwist.interfaces import Fetched, Operation, Results, Step, StoreFull
 from mctwist.item import Entry, Item
 from mctwist.stats import Stats
@@ -290,6 +290,54 @@ def _stored(step: Step, outcome: Any, number: int, now: float) -> Iterator[Event
     yield _store(key, word, _STORES[operation], number, _ttl(expiry, now), size)
 
 
+# And of those that only Redis's clients ask for.
+
+
+def _read(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
+    if result is None or isinstance(result, Item):
+        yield _get(step[1], result, number)
+
+
+def _read_many(step: Step, many: Any, number: int, now: float) -> Iterator[Event]:
+    for key, item in zip(step[2][0], many.results):
+        yield _get(key, item, number)
+
+
+def _set(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
+    value, when = (*step[2], None)[:2]
+    status = "stored" if result is operations.DONE else "not_stored"
+    if len(step[2]) > 4 and step[2][4]:
+        # What was there before is the result.
+        yield from _read(step, result, number, now)
+        status = "stored" if step[2][2] in (None, result is not None) else "not_stored"
+    if not isinstance(result, redis_operations.Fault):
+        ttl = _ttl(when.at(int(now * 1000)), now) if when is not None else 0
+        yield _store(step[1], status, "set", number, ttl, len(value))
+
+
+def _set_many(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
+    status = "not_stored" if result == 0 else "stored"
+    for key, value in step[2][0]:
+        yield _store(key, status, "set", number, 0, len(value))
+
+
+def _lengthened(step: Step, length: Any, number: int, now: float) -> Iterator[Event]:
+    if isinstance(length, int):
+        yield _store(step[1], "stored", _REDIS_STORES[step[0]], number, 0, length)
+
+
+def _executed(step: Step, many: Any, number: int, now: float) -> Iterator[Event]:
+    for each, result in zip(step[2][1], many.results if many is not None else ()):
+        if each[0] in _EVENTS:
+            yield from _EVENTS[each[0]](each, result, number, now)
+
+
+#: The operations that change a value in place, and their names.
+_REDIS_STORES: "dict[Operation, str]" = {
+    redis_operations.append: "append",
+    redis_operations.overwrite: "setrange",
+}
+
 #: The operations that store, and memcached's names for them.
 _STORES: "dict[Operation, str]" = {
     operations.store: "set",
@@ -315,4 +363,12 @@ _EVENTS: "dict[Operation, Callable[[Step, Any, int, float], Iterator[Event]]]" =
     meta_operations.blank: _blanked,
     meta_operations.count: _counted,
     **dict.fromkeys(_STORES, _stored),
+    redis_operations.fetch_range: _read,
+    redis_operations.fetch_and_delete: _read,
+    redis_operations.fetch_and_expire: _read,
+    redis_operations.fetch_many: _read_many,
+    redis_operations.store: _set,
+    redis_operations.store_many: _set_many,
+    **dict.fromkeys(_REDIS_STORES, _lengthened),
+    redis_operations.execute: _executed,
 }

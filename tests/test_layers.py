@@ -4,8 +4,8 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
     protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
     interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
-    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing .
-    meta_operations is as operations . auth -> interfaces, failures, passwords . failures,
+    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
+    others' operations are as operations . auth -> interfaces, failures, passwords . failures,
     passwords -> nothing . shell -> passwords
 """
 
@@ -20,6 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mctwist"
 
+#: What commands mean.
+OPERATIONS = ("operations", "meta_operations", "redis_operations")
+
 #: What of mctwist each part may import. A part is a package or a module; its own is free to it.
 MAY = {
     "": set(),  # mctwist/__init__.py
@@ -27,12 +30,13 @@ MAY = {
     "interfaces": {"item"},
     "operations": {"interfaces", "item"},
     "meta_operations": {"interfaces", "item", "operations"},
+    "redis_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
     "waiters": set(),
     "storage": {"interfaces", "item", "operations", "waiters"},
-    "watch": {"interfaces", "item", "operations", "meta_operations", "stats"},
-    "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
+    "watch": {*OPERATIONS, "interfaces", "item", "stats"},
+    "protocols": {*OPERATIONS, "interfaces", "item", "stats", "watch"},
     "server": {"interfaces", "stats"},
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
@@ -52,6 +56,7 @@ OUTSIDE = {
     "interfaces": {"zope.interface"},
     "operations": set(),
     "meta_operations": set(),
+    "redis_operations": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},

@@ -26,6 +26,7 @@ from mctwist.interfaces import (
     MOST_STEPS,
     VALUED,
     IOrderedTransaction,
+    Many,
     NeedsWrite,
     Results,
     Step,
@@ -490,6 +491,8 @@ def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
                     replaced.clear()
                 if result.__class__ in VALUED:
                     size += len(result.value)
+                elif result.__class__ is Many:
+                    size += result.size
             results.append(result)
             if size > MOST_BYTES:
                 break
@@ -517,6 +520,8 @@ def run_alone(attempt: Callable[[Step], Any], lists: Sequence[Steps]) -> list[Re
             answers[-1].append(result)
             if result.__class__ in VALUED:
                 size += len(result.value)
+            elif result.__class__ is Many:
+                size += result.size
     return answers
 
 
@@ -533,8 +538,10 @@ def look(snapshot: Snapshot, steps: Steps) -> Results:
         results.append(result)
         if result.__class__ in VALUED:
             size += len(result.value)
-            if size > MOST_BYTES:
-                break
+        elif result.__class__ is Many:
+            size += result.size
+        if size > MOST_BYTES:
+            break
     return results
 
 

@@ -7,7 +7,9 @@ list. From here it has what the listening side asks of a connection, its goodbye
 that are no steps of the store's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import count
 from typing import Any, Callable, Optional
 
 from attrs import field, frozen
@@ -36,6 +38,7 @@ class Settings:
     What of the server's options the dialects go by.
 
     :ivar max_item_size: bytes, as memcached counts an item.
+    :ivar max_reply: bytes of the longest answer that has to be made at once.
     :ivar flush_enabled: flush_all and flush_prefix are allowed; :ivar watch_enabled: watch is.
     :ivar shutdown: called by the command of that name; None: it is not allowed.
     :ivar dump_enabled: what lists keys, or parts of them, is allowed.
@@ -50,6 +53,7 @@ class Settings:
     """
 
     max_item_size: int = 1 << 20
+    max_reply: int = 64 << 20
     flush_enabled: bool = True
     watch_enabled: bool = True
     shutdown: Optional[Callable[[], None]] = None
@@ -81,6 +85,7 @@ class Services:
 
     :ivar reactor: IReactorTime.
     :ivar users: who may come in; None: everybody.
+    :ivar numbers: what tells connections apart that are asked who they are.
     """
 
     storage: IStorage
@@ -89,6 +94,7 @@ class Services:
     watchers: Watchers
     reactor: Any
     users: Optional[IUsers] = None
+    numbers: Iterator[int] = field(factory=partial(count, 1))
 
 
 @implementer(IHalfCloseableProtocol)

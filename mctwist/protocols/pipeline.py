@@ -144,9 +144,9 @@ class Pipeline:
             self._reads_only = reads_only
             self._turn()
 
-    def run_alone(self, step: Step, size: int) -> None:
-        """As `run`, one step that reads, in an instalment of its own and a round of its own."""
-        self._run_alone(step, size, Pipeline._perform_alone)
+    def run_alone(self, step: Step, size: int, reads_only: bool = True) -> None:
+        """As `run`, one step, in an instalment of its own and a round of its own."""
+        self._run_alone(step, size, _ALONE[reads_only])
 
     def run_pieces(self, pieces: Pieces, size: int) -> None:
         """As `run`, an answer that is made piece by piece, as the peer reads it."""
@@ -280,6 +280,9 @@ class Pipeline:
 
     def _perform_alone(self, step: Step) -> None:
         self._perform([step], True)
+
+    def _write_alone(self, step: Step) -> None:
+        self._perform([step], False)
 
     def _begin_pieces(self, pieces: Pieces) -> None:
         self._busy = True
@@ -436,6 +439,9 @@ class Pipeline:
             self._deadline = self._reactor.callLater(CLOSE_TIMEOUT, self._look)
         else:
             self._transport.abortConnection()
+
+
+_ALONE = {True: Pipeline._perform_alone, False: Pipeline._write_alone}
 
 
 def _innermost(transport: Any) -> Any:

@@ -6,15 +6,35 @@ among the others, and comes to `NotPermitted`; how that is said is the dialect's
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Optional
+from typing import Callable, Optional
 
-from mctwist import meta_operations, operations
-from mctwist.interfaces import Rights, Step
+from mctwist import meta_operations, operations, redis_operations
+from mctwist.interfaces import Operation, Rights, Step
 from mctwist.meta_operations import TELL
 
 #: What touches no item.
 _FREE = frozenset({operations.constant, operations.counts})
-_READS = frozenset({operations.fetch, meta_operations.inspect})
+_READS = frozenset(
+    {
+        *(operations.fetch, meta_operations.inspect),
+        *(redis_operations.fetch_many, redis_operations.fetch_range, redis_operations.measure),
+        *(redis_operations.exist, redis_operations.visit, redis_operations.watch),
+        *(redis_operations.kind_of, redis_operations.time_left),
+    }
+)
+
+#: The keys of an operation that has several, by its arguments.
+_KEYS: "dict[Operation, Callable[..., Iterable[bytes]]]" = {
+    **dict.fromkeys(
+        (
+            *(redis_operations.fetch_many, redis_operations.delete_many, redis_operations.exist),
+            *(redis_operations.visit, redis_operations.watch),
+        ),
+        lambda keys, *_: keys,
+    ),
+    redis_operations.store_many: lambda pairs, *_: (key for key, _ in pairs),
+    redis_operations.rename: lambda new, *_: (new,),
+}
 
 
 def within(rights: Rights, steps: Iterable[Step]) -> Iterator[Step]:
@@ -31,6 +51,10 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
     if operation is operations.flush_prefix:
         reached = arguments[0].startswith(rights.prefix)
         return step if reached and not rights.read_only else None
+    if operation is redis_operations.execute:
+        return step if all(_allowed(rights, each) is each for each in arguments[1]) else None
+    if operation in _KEYS and not _all_within(rights, _KEYS[operation](*arguments)):
+        return None
     if operation is operations.flush or not key.startswith(rights.prefix):
         return None
     if not rights.read_only or operation in _READS:
@@ -41,6 +65,10 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
     if operation is meta_operations.fetch and _only_looks(*arguments):
         return operation, key, (*arguments, False), render
     return None
+
+
+def _all_within(rights: Rights, keys: Iterable[bytes]) -> bool:
+    return all(key.startswith(rights.prefix) for key in keys)
 
 
 def _only_looks(

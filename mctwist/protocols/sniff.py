@@ -1,9 +1,10 @@
 """
 One port for every dialect: the first byte of a connection decides which it is.
 
-A binary request begins with 0x80 and no text command does (memcached.c:2345). Until that byte has
-come the connection speaks nothing; then it becomes one of the dialect, and this only hands on
-what Twisted and the listening side have for it.
+A binary request begins with 0x80 and no text command does (memcached.c:2345); what Redis's clients
+send begins with a `*`, and no text command does that there is. Until that byte has come the
+connection speaks nothing; then it becomes one of the dialect, and this only hands on what Twisted
+and the listening side have for it.
 """
 
 from collections.abc import Mapping

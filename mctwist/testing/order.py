@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterable
 from typing import Optional
 
-
 from mctwist import operations
 from mctwist.interfaces import IOrderedTransaction, Results, Step, StoreFull
 from mctwist.item import KEPT, Item, size_in_memcached

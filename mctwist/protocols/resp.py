@@ -1,0 +1,674 @@
+"""
+Redis's protocol on a connection: RESP2, and RESP3 for who asks for it.
+
+A request is an array of bulk strings, or an inline command: a line of words. What a read has
+brought is cut in one pass; of an array that has not come whole the words that have are kept, and
+only the piece behind them is looked at again. What a peer announces costs nothing: room is taken
+by what has come, and that is bounded. A word larger than any value may be is let go as it comes.
+Where Redis cannot tell where the next request begins it says so and hangs up, and so do we.
+
+GET and SET in their plain form are most of what comes: they are recognised by one regular
+expression each, and what that does not match goes the long way to the same end.
+
+MULTI collects the steps of what follows, and EXEC is one step that runs them. What WATCH has seen
+is known when it has been answered, so an EXEC behind a WATCH is run alone: whatever else waits
+with it, its turn comes after that answer.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import partial
+from random import randrange
+from typing import Any, Callable, Optional
+
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from mctwist import operations, redis_operations
+from mctwist.interfaces import Step
+from mctwist.item import KEY_LENGTH, size_in_memcached
+from mctwist.protocols import redis_commands as commands
+from mctwist.protocols import redis_listing as listing
+from mctwist.protocols import redis_reports as reports
+from mctwist.protocols import resp_replies as replies
+from mctwist.protocols.connection import Connection, Services, keep
+from mctwist.protocols.inline import split
+from mctwist.protocols.redis_commands import COMMANDS, CommandError, Limits, Unbound, Words, say
+from mctwist.protocols.rights import within
+
+#: The first byte of an array.
+ARRAY = 0x2A
+
+#: The most elements of an array (networking.c before 7.0), the longest bulk string
+#: (proto-max-bulk-len) and the longest line (PROTO_INLINE_MAX_SIZE); and the first two of
+#: somebody who has not logged in.
+MOST_ELEMENTS, MOST_BULK, MOST_LINE = 1 << 20, 512 << 20, 64 * 1024
+MOST_STRANGE_ELEMENTS, MOST_STRANGE_BULK = 10, 16 * 1024
+
+#: The most of one request, or of a transaction, in bytes of memory besides one value.
+MOST_REQUEST = 64 << 20
+# What a word or a step takes besides its bytes.
+_WORD, _STEP = 48, 400
+# An answer known beforehand that is written by itself: the whole of COMMAND is 200 times its request.
+_LARGE = 4096
+#: The most keys that one connection may watch.
+MOST_WATCHED = 10_000
+
+_plain_get = re.compile(
+    rb"\*2\r\n\$3\r\nGET\r\n\$([0-9]{1,3})\r\n([!-~\x80-\xff]{1,%d})\r\n" % KEY_LENGTH
+).match
+# Up to the value, whose length is the last group.
+_plain_set = re.compile(
+    rb"\*3\r\n\$3\r\nSET\r\n\$([0-9]{1,3})\r\n([!-~\x80-\xff]{1,%d})\r\n\$([0-9]{1,7})\r\n"
+    % KEY_LENGTH
+).match
+# A dictionary finds a length in a third of the time of int().
+_LENGTHS = {b"%d" % length: length for length in range(1, KEY_LENGTH + 1)}
+
+_is_count = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
+
+_NO_AUTH = b"-NOAUTH Authentication required.\r\n"
+_WRONG_PASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+_NO_USERS = (
+    b"-ERR AUTH <password> called without any password configured for the default user. "
+    b"Are you sure your configuration is correct?\r\n"
+)
+_HELLO_FIRST = (
+    b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
+    b"<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
+    b"RESP protocol version at the same time\r\n"
+)
+_BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
+_ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+_NOT_IN_MULTI = b"-ERR Command not allowed inside a transaction\r\n"
+_NOT_ALLOWED = b"-ERR not allowed on this server\r\n"
+_DEFAULT = b"default"
+
+_is_name = re.compile(rb"[!-~]*").fullmatch
+
+
+class ProtocolError(Exception):
+    """A peer says what has no end: where the next request begins is not known any more."""
+
+
+class RespProtocol(Connection, Protocol):
+    """One connection that speaks Redis's protocol."""
+
+    def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
+        super().__init__(services, lost)
+        self._pieces: list[Any] = []  # of what has not come whole
+        self._size = 0  # of these
+        self._needed = 0  # bytes, for them to be looked at again; 0: the end of a line
+        self._skipped = 0  # bytes that are still to be let go
+        self._words: Words = []  # of an array that has not come whole
+        self._left = 0  # words that are still to come
+        self._bulk = -1  # the length of the next; -1: not known yet
+        self._weight = 0  # of these words, in memory
+        self._spoiled = False  # one of them was let go
+        self._version = 2
+        self._number = next(services.numbers)
+        self._name = b""
+        self._limits = Limits(self._settings.max_item_size, self._settings.max_reply)
+        self._queue: Optional[list[Step]] = None  # of MULTI; None: there is none
+        self._queued = 0  # bytes of it
+        self._writes = False  # a step of it does
+        self._dirty = False  # something in it was refused
+        self._watched: dict[bytes, int] = {}  # keys, and the states that they were in
+
+    # What a dialect adds
+
+    @property
+    def state(self) -> str:
+        if not self._closed and self._skipped:
+            return "conn_swallow"
+        if not self._closed and (self._left or self._pieces):
+            return "conn_nread"
+        return super().state
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._pieces, self._words, self._queue, self._watched = [], [], None, {}
+        super().connectionLost(reason)
+
+    def _parse(self, data: bytes) -> None:
+        if self._skipped:
+            skipped = min(self._skipped, len(data))
+            self._skipped -= skipped
+            data = data[skipped:]
+        if self._pieces:
+            keep(self._pieces, data)
+            self._size += len(data)
+            if self._size < self._needed:
+                return
+            if not self._needed and b"\n" not in data and self._size <= MOST_LINE:
+                return
+            data, self._pieces = b"".join(self._pieces), []
+        try:
+            start = self._requests(data)
+        except ProtocolError as error:
+            self._say(b"-ERR Protocol error: %b\r\n" % error.args[0])
+            self.finish("error")
+            return
+        if self._asking:
+            self._behind.append(data[start:])
+        elif start < len(data) and not self._closed:
+            keep(self._pieces, data[start:])
+            self._size = len(data) - start
+        self._submit()
+
+    def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
+        return replies.fault(self._stats, fault)
+
+    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
+        return replies.detailed(steps)
+
+    # Requests
+
+    def _requests(self, data: bytes) -> int:
+        """Take all that `data` has whole; return where the rest begins."""
+        start, size = 0, len(data)
+        while start < size and not (self._asking or self._closed):
+            if not self._left:
+                if self._queue is None and self._rights is not None:
+                    start = self._plain_requests(data, start)
+                    if start == size:
+                        break
+                if data[start] != ARRAY:
+                    end = self._inline(data, start)
+                    if end < 0:
+                        break
+                    start = end
+                    continue
+                end = self._line_end(data, start, b"too big mbulk count string")
+                if end < 0:
+                    break
+                self._begin(data[start + 1 : end])
+                start = end + 2
+            start = self._elements(data, start)
+            if self._left:
+                break
+        return start
+
+    def _plain_requests(self, data: bytes, start: int) -> int:
+        """Take the GETs and SETs from `start` on; return where something else begins."""
+        steps = self._steps
+        fetch, value = operations.fetch, replies.VALUE[self._version]
+        store, stored = operations.store, replies.stored
+        limit = self._settings.max_item_size
+        while True:
+            match = _plain_get(data, start)
+            if match is not None:
+                length, key = match.groups()
+                if _LENGTHS.get(length) != len(key):
+                    return start
+                start = match.end()
+                steps.append((fetch, key, (), value))
+                continue
+            match = _plain_set(data, start)
+            if match is None:
+                return start
+            length, key, digits = match.groups()
+            begin = match.end()
+            end = begin + int(digits)
+            if (
+                _LENGTHS.get(length) != len(key)
+                or end + 2 > len(data)
+                or size_in_memcached(key, end - begin, 0) > limit
+            ):
+                return start
+            steps.append((store, key, (data[begin:end], 0, 0), stored))
+            self._reads_only = False
+            start = end + 2
+
+    def _line_end(self, data: bytes, start: int, what: bytes, end: bytes = b"\r\n") -> int:
+        """Where a line ends; -1: it has not come whole. Raises `ProtocolError`."""
+        place = data.find(end, start)
+        if place < 0:
+            self._needed = 0
+            if len(data) - start > MOST_LINE:
+                raise ProtocolError(what)
+        return place
+
+    def _begin(self, digits: bytes) -> None:
+        """An array begins, of so many words; of none or fewer there is nothing to be done."""
+        if not _is_count(digits) or int(digits) > MOST_ELEMENTS:
+            raise ProtocolError(b"invalid multibulk length")
+        count = int(digits)
+        if count > MOST_STRANGE_ELEMENTS and self._rights is None:
+            raise ProtocolError(b"unauthenticated multibulk length")
+        self._left = max(count, 0)
+        self._words, self._weight, self._spoiled = [], 0, False
+
+    def _elements(self, data: bytes, start: int) -> int:
+        """Take words of the array that has begun, and run it when it is whole."""
+        words, size = self._words, len(data)
+        if not self._left:
+            return start
+        while self._left:
+            if self._bulk < 0:
+                end = self._line_end(data, start, b"too big bulk count string")
+                if end < 0:
+                    return start
+                self._announced(data[start : start + 1], data[start + 1 : end])
+                start = end + 2
+            end = start + self._bulk
+            if self._bulk > self._settings.max_item_size:
+                # Whatever it is for, it is too large: it goes by, perhaps beyond the answer.
+                self._spoiled = True
+                self._skipped = max(end + 2 - size, 0)
+                words.append(b"")
+            elif end + 2 > size:
+                self._needed = self._bulk + 2
+                return start
+            else:
+                words.append(data[start:end])
+            start = min(end + 2, size)
+            self._bulk = -1
+            self._left -= 1
+        self._words = []
+        self._run(words, self._spoiled)
+        return start
+
+    def _announced(self, mark: bytes, digits: bytes) -> None:
+        """The next word has so many bytes."""
+        if mark != b"$":
+            raise ProtocolError(b"expected '$', got '%b'" % mark)
+        if not _is_count(digits) or not 0 <= int(digits) <= MOST_BULK:
+            raise ProtocolError(b"invalid bulk length")
+        length = int(digits)
+        if length > MOST_STRANGE_BULK and self._rights is None:
+            raise ProtocolError(b"unauthenticated bulk length")
+        self._bulk = length
+        if length <= self._settings.max_item_size:
+            self._weight += length + _WORD
+            if self._weight > MOST_REQUEST + self._settings.max_item_size:
+                raise ProtocolError(b"too big request")
+
+    def _inline(self, data: bytes, start: int) -> int:
+        """Run a line; return where the next begins; -1: it has not come whole."""
+        end = self._line_end(data, start, b"too big inline request", b"\n")
+        if end < 0:
+            return -1
+        line = data[start:end]
+        words = split(line[:-1] if line.endswith(b"\r") else line)
+        if words is None:
+            raise ProtocolError(b"unbalanced quotes in request")
+        if words:
+            if words[0].lower() in _BROWSERS or words[-1].startswith(b"HTTP/"):
+                # A browser, or somebody who makes one send this: nothing of it is run.
+                self.finish("error")
+            else:
+                self._run(words, max(map(len, words)) > self._settings.max_item_size)
+        return end + 1
+
+    # Commands
+
+    def _run(self, words: Words, spoiled: bool) -> None:
+        """
+        Take one command.
+
+        :param spoiled: a word of it was let go, and is empty.
+        """
+        name = words[0].upper() if len(words[0]) < 32 else b""
+        command = COMMANDS.get(name)
+        if name == b"QUIT":
+            self._say(replies.OK)
+            self.finish()
+        elif command is None:
+            self._refuse(commands.unknown(words))
+        elif not command.takes(words):
+            self._refuse(commands.wrong_number(command.name).wire)
+        elif self._rights is None and b"no_auth" not in command.flags:
+            self._refuse(_HELLO_FIRST if name == b"HELLO" else _NO_AUTH)
+        elif spoiled:
+            self._stats.store_too_large += 1
+            self._refuse(commands.TOO_LARGE.wire)
+        elif name in _AT_ONCE:
+            _AT_ONCE[name](self, words)
+        elif name in _BY_ITSELF:
+            if self._queue is not None:
+                self._refuse(_NOT_IN_MULTI)
+                return
+            try:
+                _BY_ITSELF[name](self, words)
+            except CommandError as error:
+                error.__traceback__ = None
+                self._say(error.wire)
+        else:
+            make = command.make or partial(_OTHERS[name], self)
+            unbound = commands.step_of(command, make, words, self._limits)
+            self._take(unbound, command.writes, words)
+
+    def _take(self, unbound: Unbound, writes: bool, words: Words) -> None:
+        operation, key, arguments, reply = unbound
+        step = operation, key, arguments, partial(reply, self._version)
+        if self._queue is None:
+            if operation is operations.constant and len(arguments[0]) > _LARGE:
+                self._run_alone(step)
+                return
+            self._steps.append(step)
+            if writes:
+                self._reads_only = False
+            return
+        self._queued += sum(map(len, words)) + _WORD * len(words) + _STEP
+        if self._queued > MOST_REQUEST:
+            self._queue.clear()
+            self._refuse(b"-ERR the transaction is too long\r\n")
+        elif self._restricted and self._rights and self._is_forbidden(step):
+            self._refuse(replies.NO_PERMISSION)
+        else:
+            if not self._dirty:
+                self._queue.append(step)
+            self._writes = self._writes or writes
+            self._say(replies.QUEUED)
+
+    def _is_forbidden(self, step: Step) -> bool:
+        assert self._rights is not None
+        return any(each[0] is operations.forbid for each in within(self._rights, [step]))
+
+    def _say(self, answer: bytes) -> None:
+        operation, key, arguments, reply = say(answer)
+        self._steps.append((operation, key, arguments, partial(reply, self._version)))
+
+    def _refuse(self, answer: bytes) -> None:
+        """Say what is so wrong that a transaction with it is not run."""
+        self._dirty = True
+        self._say(answer)
+
+    # Transactions
+
+    def _multi(self, words: Words) -> None:
+        if self._queue is not None:
+            self._say(b"-ERR MULTI calls can not be nested\r\n")
+        else:
+            self._queue, self._queued = [], 0
+            self._writes = self._dirty = False
+            self._say(replies.OK)
+
+    def _discard(self, words: Words) -> None:
+        if self._queue is None:
+            self._say(b"-ERR DISCARD without MULTI\r\n")
+        else:
+            self._forget()
+            self._say(replies.OK)
+
+    def _forget(self) -> None:
+        self._queue, self._watched = None, {}
+
+    def _exec(self, words: Words) -> None:
+        queue, watched, dirty = self._queue, self._watched, self._dirty
+        if queue is None:
+            self._say(b"-ERR EXEC without MULTI\r\n")
+            return
+        self._forget()
+        if dirty:
+            self._say(_ABORTED)
+            return
+        steps: list[Step] = queue
+        if self._stats.prefixes.watched:
+            steps = list(self._detailed(queue))
+        arguments = (watched, steps, self._settings.max_reply)
+        render = partial(replies.executed, steps, self._version)
+        step: Step = (redis_operations.execute, b"", arguments, render)
+        if not watched:
+            self._steps.append(step)
+            self._reads_only = self._reads_only and not self._writes
+            return
+        self._run_alone(step, not self._writes)
+
+    def _run_alone(self, step: Step, reads_only: bool = True) -> None:
+        size = self._submit()
+        if self._pipeline is not None:
+            (screened,) = self._screened([step])
+            self._pipeline.run_alone(screened, size, reads_only)
+
+    def _watch(self, words: Words) -> None:
+        keys = words[1:]
+        if self._queue is not None:
+            self._say(b"-ERR WATCH inside MULTI is not allowed\r\n")
+        elif len(self._watched) + len(keys) > MOST_WATCHED:
+            self._say(b"-ERR too many keys are watched\r\n")
+        else:
+            seen = self._watched
+            for key in keys:
+                seen.setdefault(key, replies.UNSEEN)
+            reply = partial(replies.watched, seen, keys)
+            self._take((redis_operations.watch, keys[0], (keys,), reply), False, words)
+
+    def _unwatch(self, words: Words) -> None:
+        if self._queue is None:
+            self._watched = {}
+            self._say(replies.OK)
+        else:
+            # It is of no use there, and Redis says no more of it.
+            self._take(say(replies.OK), False, words)
+
+    def _reset(self, words: Words) -> None:
+        # What is before it is the old user's.
+        self._submit()
+        self._forget()
+        self._version, self._name = 2, b""
+        if self._services.users is not None:
+            self._rights, self._restricted = None, False
+        self._say(b"+RESET\r\n")
+
+    # Logging in
+
+    def _auth(self, words: Words) -> None:
+        if len(words) > 3:
+            raise commands.SYNTAX
+        if self._services.users is None and len(words) == 2:
+            self._say(_NO_USERS)
+            return
+        name = words[1] if len(words) == 3 else _DEFAULT
+        self._enter(name, words[-1], lambda: self._say(replies.OK))
+
+    def _enter(self, name: bytes, password: bytes, enter: Callable[[], None]) -> None:
+        """Call `enter` if somebody is who he says."""
+
+        def known(right: bool) -> None:
+            if right:
+                enter()
+            else:
+                self._say(_WRONG_PASS)
+
+        if self._services.users is None:
+            # As Redis without users: there is one, who has no password.
+            known(name == _DEFAULT)
+        else:
+            self._log_in(name, password, known)
+
+    def _hello(self, words: Words) -> None:
+        """`HELLO [2|3 [AUTH NAME PASSWORD] [SETNAME NAME]]`."""
+        version = self._version
+        if len(words) > 1:
+            number = redis_operations.integer_in(words[1])
+            if number is None:
+                raise CommandError(b"ERR Protocol version is not an integer or out of range")
+            if number not in (2, 3):
+                raise CommandError(b"NOPROTO unsupported protocol version")
+            version = number
+        credentials: Optional[Words] = None
+        name: Optional[bytes] = None
+        place = 2
+        while place < len(words):
+            option = words[place].upper()
+            if option == b"AUTH" and place + 2 < len(words):
+                credentials = words[place + 1 : place + 3]
+                place += 3
+            elif option == b"SETNAME" and place + 1 < len(words):
+                name = words[place + 1]
+                if not _is_name(name):
+                    raise CommandError(_BAD_NAME[1:-2])
+                place += 2
+            else:
+                text = b"ERR Syntax error in HELLO option '%b'" % words[place][:128]
+                raise CommandError(text)
+
+        def enter() -> None:
+            self._version = version
+            if name is not None:
+                self._name = name
+            self._say(self._introduction())
+
+        if credentials is not None:
+            self._enter(credentials[0], credentials[1], enter)
+        elif self._rights is None:
+            self._say(_HELLO_FIRST)
+        else:
+            enter()
+
+    def _introduction(self) -> bytes:
+        bulk, number = replies.bulk, replies.number
+        return replies.mapping(
+            self._version,
+            [
+                *(bulk(b"server"), bulk(b"redis")),
+                *(bulk(b"version"), bulk(reports.REDIS_VERSION)),
+                *(bulk(b"proto"), number(self._version)),
+                *(bulk(b"id"), number(self._number)),
+                *(bulk(b"mode"), bulk(b"standalone")),
+                *(bulk(b"role"), bulk(b"master")),
+                *(bulk(b"modules"), b"*0\r\n"),
+            ],
+        )
+
+    # What lists keys
+
+    def _scan(self, words: Words) -> None:
+        self._find(listing.scan(self._storage, words))
+
+    def _keys(self, words: Words) -> None:
+        self._find(listing.keys(self._storage, words[1], self._settings.max_reply))
+
+    def _random_key(self, words: Words) -> None:
+        self._find(listing.random_key(self._storage, randrange, self._version))
+
+    def _find(self, search: listing.Search) -> None:
+        if self._restricted:
+            self._say(replies.NO_PERMISSION)
+        elif not self._settings.dump_enabled:
+            self._say(_NOT_ALLOWED)
+        else:
+            size = self._submit()
+            if self._pipeline is not None:
+                self._pipeline.run_pieces(listing.Found(search), size)
+
+    # The server and the connection, as answers in their turn
+
+    def _flush(self, words: Words, limits: Limits) -> Unbound:
+        if len(words) > 2 or (len(words) == 2 and words[1].upper() not in (b"SYNC", b"ASYNC")):
+            raise commands.SYNTAX
+        if not self._settings.flush_enabled:
+            return say(_NOT_ALLOWED)
+        return operations.flush, b"", (0,), replies.flushed
+
+    def _info(self, words: Words, limits: Limits) -> Unbound:
+        return operations.counts, b"", (), reports.info(words[1:])
+
+    def _time(self, words: Words, limits: Limits) -> Unbound:
+        seconds, micros = divmod(int(self._stats.seconds() * 1_000_000), 1_000_000)
+        return say(replies.array([replies.bulk(b"%d" % part) for part in (seconds, micros)]))
+
+    def _show_commands(self, words: Words, limits: Limits) -> Unbound:
+        part = words[1].upper() if len(words) > 1 else b"INFO"
+        if part in (b"COUNT", b"LIST") and len(words) > 2:
+            raise commands.wrong_number(b"command|" + part.lower())
+        if part == b"COUNT":
+            return say(replies.number(len(COMMANDS)))
+        if part == b"LIST":
+            return say(replies.array([replies.bulk(each.name) for each in COMMANDS.values()]))
+        if part == b"DOCS":
+            return say(commands.docs(self._version, words[2 : 2 + MOST_NAMED]))
+        if part == b"INFO":
+            return say(commands.infos(self._version, words[2 : 2 + MOST_NAMED]))
+        raise self._no_such_part(words)
+
+    def _config(self, words: Words, limits: Limits) -> Unbound:
+        if words[1].upper() != b"GET":
+            raise self._no_such_part(words)
+        if len(words) < 3:
+            raise commands.wrong_number(b"config|get")
+        patterns = [word for word in words[2 : 2 + MOST_NAMED] if len(word) <= MOST_NAME]
+        limit = self._stats.of_store().get("limit_maxbytes", 0)
+        known = reports.configuration(limits.item, limit)
+        return say(reports.config_get(self._version, known, patterns))
+
+    def _client(self, words: Words, limits: Limits) -> Unbound:
+        part = words[1].upper()
+        row = _CLIENT.get(part)
+        if row is None:
+            raise self._no_such_part(words)
+        count, answer = row
+        if len(words) != count:
+            raise commands.wrong_number(b"client|" + part.lower())
+        return say(answer(self, words))
+
+    def _set_name(self, words: Words) -> bytes:
+        if not _is_name(words[2]) or len(words[2]) > MOST_NAME:
+            return _BAD_NAME
+        self._name = words[2]
+        return replies.OK
+
+    def _get_name(self, words: Words) -> bytes:
+        return replies.bulk(self._name) if self._name else replies.NULL[self._version]
+
+    def _get_number(self, words: Words) -> bytes:
+        return replies.number(self._number)
+
+    def _set_info(self, words: Words) -> bytes:
+        """CLIENT SETINFO, of Redis 7.2: what library it is, in which nobody here is interested."""
+        option, value = words[2].upper(), words[3]
+        if option not in (b"LIB-NAME", b"LIB-VER"):
+            return replies.error(b"ERR Unrecognized option '%b'" % words[2][:128])
+        if not _is_name(value):
+            text = b"ERR %b cannot contain spaces, newlines or special characters."
+            return replies.error(text % words[2].lower())
+        return replies.OK
+
+    def _no_such_part(self, words: Words) -> CommandError:
+        return CommandError(commands.unknown_part(words[0].upper(), words[1])[1:-2])
+
+
+#: The most names that COMMAND and CONFIG GET are asked for at once, and the longest of these and
+#: of a connection.
+MOST_NAMED, MOST_NAME = 200, 256
+
+_BROWSERS = frozenset({b"post", b"host:"})
+
+#: What is never queued by MULTI.
+_AT_ONCE: "dict[bytes, Callable[[RespProtocol, Words], None]]" = {
+    b"MULTI": RespProtocol._multi,
+    b"EXEC": RespProtocol._exec,
+    b"DISCARD": RespProtocol._discard,
+    b"WATCH": RespProtocol._watch,
+    b"UNWATCH": RespProtocol._unwatch,
+    b"RESET": RespProtocol._reset,
+}
+
+#: What cannot be part of a transaction. In Redis it can, and it is of no use there.
+_BY_ITSELF: "dict[bytes, Callable[[RespProtocol, Words], None]]" = {
+    b"AUTH": RespProtocol._auth,
+    b"HELLO": RespProtocol._hello,
+    b"SCAN": RespProtocol._scan,
+    b"KEYS": RespProtocol._keys,
+    b"RANDOMKEY": RespProtocol._random_key,
+}
+
+#: The commands whose steps are made here, for they need to know the connection or the server.
+_OTHERS: "dict[bytes, Callable[[RespProtocol, Words, Limits], Unbound]]" = {
+    b"FLUSHDB": RespProtocol._flush,
+    b"FLUSHALL": RespProtocol._flush,
+    b"INFO": RespProtocol._info,
+    b"TIME": RespProtocol._time,
+    b"COMMAND": RespProtocol._show_commands,
+    b"CONFIG": RespProtocol._config,
+    b"CLIENT": RespProtocol._client,
+}
+
+#: What may stand behind CLIENT: how many words there have to be, and what answers.
+_CLIENT: "dict[bytes, tuple[int, Callable[[RespProtocol, Words], bytes]]]" = {
+    b"SETNAME": (3, RespProtocol._set_name),
+    b"GETNAME": (2, RespProtocol._get_name),
+    b"SETINFO": (4, RespProtocol._set_info),
+    b"ID": (2, RespProtocol._get_number),
+}
