@@ -4,8 +4,9 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
     protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
     interfaces, stats . storage -> interfaces . backends -> item, interfaces . operations -> item,
-    interfaces . interfaces -> item . item -> nothing . meta_operations is as operations . auth ->
-    interfaces, failures, passwords . failures, passwords -> nothing . shell -> passwords
+    interfaces . interfaces -> item . item -> nothing . meta_operations, simpledb_operations are as
+    operations . auth -> interfaces, failures, passwords . failures, passwords -> nothing . shell ->
+    passwords
 """
 
 import ast
@@ -26,11 +27,17 @@ MAY = {
     "interfaces": {"item"},
     "operations": {"interfaces", "item"},
     "meta_operations": {"interfaces", "item", "operations"},
+    "simpledb_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
     "storage": {"interfaces", "item", "operations"},
-    "watch": {"interfaces", "item", "operations", "meta_operations", "stats"},
-    "protocols": {"interfaces", "item", "operations", "meta_operations", "stats", "watch"},
+    "watch": {
+        *("interfaces", "item", "operations", "meta_operations", "simpledb_operations", "stats")
+    },
+    "protocols": {
+        *("interfaces", "item", "operations", "meta_operations", "simpledb_operations"),
+        *("stats", "watch"),
+    },
     "server": {"interfaces", "stats"},
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
@@ -50,6 +57,7 @@ OUTSIDE = {
     "interfaces": {"zope.interface"},
     "operations": set(),
     "meta_operations": set(),
+    "simpledb_operations": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},

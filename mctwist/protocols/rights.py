@@ -8,13 +8,17 @@ among the others, and comes to `NotPermitted`; how that is said is the dialect's
 from collections.abc import Iterable, Iterator
 from typing import Optional
 
-from mctwist import meta_operations, operations
+from mctwist import meta_operations, operations, simpledb_operations
 from mctwist.interfaces import Rights, Step
 from mctwist.meta_operations import TELL
 
 #: What touches no item.
 _FREE = frozenset({operations.constant, operations.counts})
 _READS = frozenset({operations.fetch, meta_operations.inspect})
+#: What names its keys in its first argument.
+_OF_MANY = frozenset({simpledb_operations.store_many, simpledb_operations.delete_many})
+#: What is about all there is.
+_OF_ALL = frozenset({operations.flush, simpledb_operations.flush})
 
 
 def within(rights: Rights, steps: Iterable[Step]) -> Iterator[Step]:
@@ -31,7 +35,10 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
     if operation is operations.flush_prefix:
         reached = arguments[0].startswith(rights.prefix)
         return step if reached and not rights.read_only else None
-    if operation is operations.flush or not key.startswith(rights.prefix):
+    if operation in _OF_MANY:
+        reached = all(each.startswith(rights.prefix) for each in arguments[0])
+        return step if reached and not rights.read_only else None
+    if operation in _OF_ALL or not key.startswith(rights.prefix):
         return None
     if not rights.read_only or operation in _READS:
         return step
