@@ -9,7 +9,7 @@ that nobody sees a part of it.
 """
 
 from collections.abc import Sequence
-from typing import Callable, Optional, Union
+from typing import Callable, NamedTuple, Optional, Union
 
 from mctwist.interfaces import ITransaction
 from mctwist.item import BINARY_KEY, Item, size_in_memcached
@@ -18,12 +18,21 @@ from mctwist.operations import NOT_STORED, STORED, Outcome
 #: A value and its kind.
 Data = tuple[bytes, int]
 
-#: Makes a value of what there was, None being nothing; or says why it cannot.
-Change = Callable[[Optional[Data]], Union[Data, Exception]]
+
+class Refusal(NamedTuple):
+    """
+    A change that cannot be made.
+
+    :ivar why: in the words of the dialect.
+    """
+
+    why: str
 
 
-class TooLarge(Exception):
-    """A value would pass the limit of an item."""
+#: Makes a value of what there was, None being nothing.
+Change = Callable[[Optional[Data]], Union[Data, Refusal]]
+
+TOO_LARGE = Refusal("Value is too large.")
 
 
 def store(
@@ -60,21 +69,20 @@ def pop(transaction: ITransaction, key: bytes) -> Optional[Item]:
 
 def update(
     transaction: ITransaction, key: bytes, change: Change, limit: int
-) -> "Union[Item, Exception]":
+) -> Union[Item, Refusal]:
     """
     INCR, APPEND and their like; flags and expiry stay.
 
     :param limit: of an item, in bytes.
-    :return: the item; or why it has not been changed.
     """
     item = transaction.get(key)
     made = change(None if item is None else (item.value, item.kind))
-    if isinstance(made, Exception):
+    if isinstance(made, Refusal):
         return made
     value, kind = made
     flags, expiry, marks = (item.flags, item.expiry, item.marks) if item is not None else (0, 0, 0)
     if size_in_memcached(key, len(value), flags) > limit:
-        return TooLarge()
+        return TOO_LARGE
     return transaction.put(key, value, flags, expiry, marks & BINARY_KEY, kind=kind)
 
 

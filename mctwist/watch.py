@@ -285,8 +285,10 @@ def _swapped(step: Step, item: Optional[Item], number: int, now: float) -> Itera
     yield _store(step[1], "stored", "set", number, ttl, len(step[2][0]))
 
 
-def _updated(step: Step, item: Item, number: int, now: float) -> Iterator[Event]:
-    ttl, size = _ttl(item.expiry, now), len(item.value)
+def _updated(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
+    if not isinstance(result, Item):
+        return
+    ttl, size = _ttl(result.expiry, now), len(result.value)
     yield _store(step[1], "stored", _STORES[step[0]], number, ttl, size)
 
 

@@ -35,10 +35,9 @@ from mctwist.protocols.simpledb_values import (
     stored,
     value_of,
 )
-from mctwist.simpledb_operations import Change, Data, TooLarge
+from mctwist.simpledb_operations import TOO_LARGE, Change, Data, Refusal
 from mctwist.stats import Stats
 
-_TOO_LARGE = "Value is too large."
 _LATEST = (1 << 63) - 1
 
 
@@ -86,7 +85,7 @@ def _data(key: bytes, value: Value, terms: Terms) -> Data:
     """What is to be stored under `key`."""
     data = stored(value)
     if size_in_memcached(key, len(data[0]), 0) > terms.limit:
-        raise CommandError(_TOO_LARGE)
+        raise CommandError(TOO_LARGE.why)
     return data
 
 
@@ -138,15 +137,20 @@ def _swapped(stats: Stats, key: bytes, item: Optional[Item]) -> bytes:
     return _value(stats, key, item)
 
 
-def _updated(stats: Stats, key: bytes, item: Item) -> bytes:
-    count_store(stats, STORED)
-    return shown(item)
+def _updated(show: Callable[[Item], bytes]) -> Render:
+    def render(stats: Stats, key: bytes, result: Union[Item, Refusal]) -> bytes:
+        if isinstance(result, Refusal):
+            stats.simpledb_errors += 1
+            return CommandError(result.why).wire
+        count_store(stats, STORED)
+        return show(result)
+
+    return render
 
 
-def _counted(stats: Stats, key: bytes, item: Item) -> bytes:
-    count_store(stats, STORED)
-    value = value_of(item.kind, item.value)
-    return b":%b\r\n" % value.content
+_extended = _updated(shown)
+# A number, whatever it is stored as.
+_counted = _updated(lambda item: b":%b\r\n" % value_of(item.kind, item.value).content)
 
 
 def _deleted(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
@@ -208,11 +212,6 @@ def say(answer: bytes) -> Step:
 def fault(stats: Stats, exception: Exception) -> bytes:
     """What a step answers that ended in `exception`: nothing of our insides."""
     stats.simpledb_errors += 1
-    if isinstance(exception, CommandError):
-        return exception.wire
-    if isinstance(exception, TooLarge):
-        stats.store_too_large += 1
-        return CommandError(_TOO_LARGE).wire
     if isinstance(exception, StoreFull):
         stats.store_no_memory += 1
         return CommandError("Out of memory storing the value.").wire
@@ -299,7 +298,7 @@ def _count(sign: int) -> Make:
 def _append(arguments: Arguments, terms: Terms) -> "list[Step]":
     key = _key(arguments[0])
     change = _changed(extended(arguments[1]), arguments[1])
-    return [(simpledb_operations.update, key, (change, terms.limit), _updated)]
+    return [(simpledb_operations.update, key, (change, terms.limit), _extended)]
 
 
 def _changed(change: Callable[[Value], Value], begun: Value) -> Change:
@@ -309,14 +308,14 @@ def _changed(change: Callable[[Value], Value], begun: Value) -> Change:
     :param begun: what there is to be where there was nothing.
     """
 
-    def change_data(data: Optional[Data]) -> Union[Data, Exception]:
+    def change_data(data: Optional[Data]) -> Union[Data, Refusal]:
         if data is None:
             return stored(begun)
         value, kind = data
         try:
             return stored(change(value_of(kind, value)))
         except CommandError as error:
-            return error
+            return Refusal(error.words)
 
     return change_data
 

@@ -58,10 +58,11 @@ class CommandError(Exception):
     """
     A command cannot be carried out.
 
-    :ivar wire: the line that says so.
+    :ivar words: that say so; :ivar wire: the line of them.
     """
 
     def __init__(self, words: str) -> None:
+        self.words = words
         self.wire = b"-%b\r\n" % words.encode()
 
 
