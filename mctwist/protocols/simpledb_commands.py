@@ -191,7 +191,7 @@ def _info(stats: Stats, key: bytes, counts: "tuple[int, int]") -> bytes:
     return dictionary(
         {
             "active_connections": stats.curr_connections,
-            "commands_processed": stats.simpledb_commands,
+            "commands_processed": stats.simpledb_commands - 1,  # but for this one
             "command_errors": stats.simpledb_errors,
             "connections": stats.total_connections,
             "keys": counts[0],
