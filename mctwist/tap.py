@@ -45,7 +45,9 @@ from mctwist.protocols import statistics
 from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
+from mctwist.protocols.lite import LiteProtocol
 from mctwist.protocols.resp import ARRAY, RespProtocol
+from mctwist.protocols.simpledb import SimpleDBProtocol
 from mctwist.protocols.sniff import SniffingProtocol
 from mctwist.protocols.text import TextProtocol
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
@@ -81,7 +83,12 @@ DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
     "text": lambda services: partial(TextProtocol, services),
     "binary": lambda services: partial(BinaryProtocol, services),
     "resp": lambda services: partial(RespProtocol, services),
+    "simpledb": lambda services: partial(SimpleDBProtocol, services),
+    "lite": lambda services: partial(LiteProtocol, services),
 }
+
+#: Those of them that have no way to log in.
+WITHOUT_LOGIN = frozenset({"simpledb", "lite"})
 
 #: Files and sockets that the server has open besides its clients': the store, the log, the
 #: listeners, and newcomers who are told that there is no room.
@@ -200,6 +207,11 @@ def _make_service(options: Options, reactor: Any) -> IService:
         if dialect not in DIALECTS:
             raise UsageError(f"--listen {dialect}=: the dialects are {', '.join(DIALECTS)}")
         asks = users is not None and not listen.anonymous
+        if asks and dialect in WITHOUT_LOGIN:
+            raise UsageError(
+                f"--listen {dialect}=: nobody can log in there: with users it must say "
+                f"{dialect},anonymous="
+            )
         reached = _open_to(listen)
         if reached and not asks and not (listen.tls and options["ssl-verify-mode"] > 1):
             warnings.append(f"whoever can reach {reached} may read and write everything")

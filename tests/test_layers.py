@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mctwist"
 
 #: What commands mean.
-OPERATIONS = ("operations", "meta_operations", "redis_operations")
+OPERATIONS = ("operations", "meta_operations", "redis_operations", "simpledb_operations")
 
 #: What of mctwist each part may import. A part is a package or a module; its own is free to it.
 MAY = {
@@ -31,6 +31,7 @@ MAY = {
     "operations": {"interfaces", "item"},
     "meta_operations": {"interfaces", "item", "operations"},
     "redis_operations": {"interfaces", "item", "operations"},
+    "simpledb_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
     "waiters": set(),
@@ -57,6 +58,7 @@ OUTSIDE = {
     "operations": set(),
     "meta_operations": set(),
     "redis_operations": set(),
+    "simpledb_operations": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
