@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from mctwist import operations
 from mctwist.backends.memory import MemoryBackend
 from mctwist.item import KEY_LENGTH, TYPED
 from mctwist.protocols.connection import Settings
 from mctwist.protocols.simpledb_grammar import MOST_BULK, MOST_ELEMENTS, MOST_LINE
 from mctwist.protocols.simpledb_values import MOST_DEPTH, MOST_DIGITS
+from mctwist.testing.doubles import step
 from tests.wire import Client, FaultyBackend, Server
 
 NULL = b"$-1\r\n"
@@ -106,6 +108,7 @@ class ValueTests(SimpleDBTestCase):
     """GET and SET."""
 
     def test_values_come_back_as_they_were(self) -> None:
+        thing: Any
         for thing in (
             *(b"", b"bytes\r\n\0\xff", "", "snow \u2603", 0, -7, 10**30, 1.5, -0.1, 1e300 / 3),
             *(None, [], [b""], {}, frozenset(), [None, [1, ["x", []]], 2.5]),
@@ -299,8 +302,8 @@ class CommandTests(SimpleDBTestCase):
                 (ask(b"INCR", "k"), error(words)),
                 (ask(b"GET", "k"), value(thing)),
             )
-        for by in (b"x", None, [], b"", b"1" * (MOST_DIGITS + 1)):
-            self.check((ask(b"INCRBY", "k", by), error("Value is not a number.")))
+        for what in (b"x", None, ["1"], b"", b"1" * (MOST_DIGITS + 1)):
+            self.check((ask(b"INCRBY", "k", what), error("Value is not a number.")))
         large = error("Number is too large.")
         for start, by in (
             *((10 ** (MOST_DIGITS - 1), 10 ** (MOST_DIGITS - 1) * 9), (1e308, 1e308)),
@@ -368,8 +371,8 @@ class CommandTests(SimpleDBTestCase):
                 (ask(b"EXISTS", "k"), NONE),
             )
         self.check((ask(b"SETEX", "k", 1, 10**30), ONE), 10**9, (ask(b"EXISTS", "k"), ONE))
-        for seconds in (b"x", None, [], b":1.0e999"):
-            self.check((ask(b"SETEX", "k", 1, seconds), error("Value is not a number.")))
+        for what in (b"x", None, ["1"], b"1.0e999"):
+            self.check((ask(b"SETEX", "k", 1, what), error("Value is not a number.")))
 
     def test_what_becomes_of_an_expiry(self) -> None:
         for request, stays in (
@@ -532,6 +535,7 @@ class BadInputTests(SimpleDBTestCase):
                 b"@3\r\n1 2\r\n",
             ),
             *(b"@66\r\n" + b"[" * 33 + b"]" * 33 + b"\r\n", b"@50000\r\n" + b"[" * 50000 + b"\r\n"),
+            b'@99999\r\n"' + b'\\"' * 49999 + b"\r\n",
         ):
             self.check((b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n" + what, answer), (ask(b"LEN"), NONE))
 
@@ -700,5 +704,6 @@ class ServerTests(SimpleDBTestCase):
     def test_a_value_of_the_store_is_typed(self) -> None:
         client = self.client()
         client.ask(ask(b"SET", "k", "text"))
-        item = client.server.storage.read([(lambda txn, key: txn.get(key), b"k", (), None)])[0]
-        self.assertEqual((item.kind, item.value), (TYPED, b"^4\r\ntext\r\n"))
+        results = client.server.storage.read([step(operations.fetch, b"k")])
+        assert results is not None
+        self.assertEqual((results[0].kind, results[0].value), (TYPED, b"^4\r\ntext\r\n"))

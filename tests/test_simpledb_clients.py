@@ -30,8 +30,7 @@ def running(tmp_path: Path) -> Iterator[Server]:
 
 
 def client_of(running: Server) -> Any:
-    host, port = running.addresses()[0]
-    return simpledb.Client(host, port)
+    return simpledb.Client(*running.addresses()[0])
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def client(running: Server) -> Iterator[Any]:
     client.quit()
 
 
-THINGS = (
+THINGS: "tuple[Any, ...]" = (
     *(b"bytes \r\n\0\xff", "text \u2603", "", b"", 0, -(10**30), None, [], {}, set()),
     *([1, [b"2", ["three", None]]], {"a": {"b": [1, {"c": {1, 2}}]}, b"k": -1, 3: "x"}),
 )
