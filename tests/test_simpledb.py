@@ -17,6 +17,7 @@ from mctwist import operations
 from mctwist.backends.memory import MemoryBackend
 from mctwist.item import KEY_LENGTH, TYPED
 from mctwist.protocols.connection import Settings
+from mctwist.protocols.pipeline import MOST_WAITING
 from mctwist.protocols.simpledb_grammar import MOST_BULK, MOST_ELEMENTS, MOST_LINE
 from mctwist.protocols.simpledb_values import MOST_DEPTH, MOST_DIGITS
 from mctwist.testing.doubles import step
@@ -518,6 +519,11 @@ class BadInputTests(SimpleDBTestCase):
         for _ in range(MOST_DEPTH - 1):
             deep = [deep]
         self.check((ask(b"SET", "k", deep), ONE), (ask(b"GET", "k"), value(deep)))
+        too_deep = malformed("nested too deep")
+        fits = {1: deep[0][0]}
+        for thing, answer in (({1: deep[0]}, too_deep), (fits, value([fits]))):
+            append = ask(b"APPEND", "k", thing)
+            self.check((ask(b"SET", "k", []), ONE), (append, answer))
         client = self.client()
         many = [1] * (MOST_ELEMENTS - 3)
         self.assertEqual(client.ask(ask(b"SET", "k", many) + NEXT), ONE + NEXT_ANSWER)
@@ -687,6 +693,18 @@ class ServerTests(SimpleDBTestCase):
         requests = [ask(b"INCR", "k") for _ in range(5000)]
         answers = client.ask(b"".join(requests))
         self.assertEqual(answers, b"".join(b":%d\r\n" % (each + 1) for each in range(5000)))
+
+    def test_no_more_is_read_while_much_that_came_in_pieces_waits(self) -> None:
+        client = self.client(inline_reads="never")
+        request = ask(b"MGET", *["k"] * 8000)
+        self.assertGreater(len(request), MOST_WAITING)
+        for at in range(0, 2 * len(request), 1000):
+            self.assertEqual(client.transport.producerState, "producing")
+            client.send((2 * request)[at : at + 1000])
+        self.assertEqual(client.transport.producerState, "paused")
+        client.server.settle()
+        self.assertEqual(client.transport.producerState, "producing")
+        self.assertEqual(client.answers(), 2 * value([None] * 8000))
 
     def test_one_that_does_not_read_is_not_answered_on_and_on(self) -> None:
         client = self.client()
