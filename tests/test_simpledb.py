@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from mctwist import operations
 from mctwist.backends.memory import MemoryBackend
 from mctwist.item import KEY_LENGTH, TYPED
 from mctwist.protocols.connection import Settings
+from mctwist.protocols.pipeline import MOST_WAITING
 from mctwist.protocols.simpledb_grammar import MOST_BULK, MOST_ELEMENTS, MOST_LINE
 from mctwist.protocols.simpledb_values import MOST_DEPTH, MOST_DIGITS
+from mctwist.testing.doubles import step
 from tests.wire import Client, FaultyBackend, Server
 
 NULL = b"$-1\r\n"
@@ -106,6 +109,7 @@ class ValueTests(SimpleDBTestCase):
     """GET and SET."""
 
     def test_values_come_back_as_they_were(self) -> None:
+        thing: Any
         for thing in (
             *(b"", b"bytes\r\n\0\xff", "", "snow \u2603", 0, -7, 10**30, 1.5, -0.1, 1e300 / 3),
             *(None, [], [b""], {}, frozenset(), [None, [1, ["x", []]], 2.5]),
@@ -299,8 +303,8 @@ class CommandTests(SimpleDBTestCase):
                 (ask(b"INCR", "k"), error(words)),
                 (ask(b"GET", "k"), value(thing)),
             )
-        for by in (b"x", None, [], b"", b"1" * (MOST_DIGITS + 1)):
-            self.check((ask(b"INCRBY", "k", by), error("Value is not a number.")))
+        for what in (b"x", None, ["1"], b"", b"1" * (MOST_DIGITS + 1)):
+            self.check((ask(b"INCRBY", "k", what), error("Value is not a number.")))
         large = error("Number is too large.")
         for start, by in (
             *((10 ** (MOST_DIGITS - 1), 10 ** (MOST_DIGITS - 1) * 9), (1e308, 1e308)),
@@ -368,8 +372,8 @@ class CommandTests(SimpleDBTestCase):
                 (ask(b"EXISTS", "k"), NONE),
             )
         self.check((ask(b"SETEX", "k", 1, 10**30), ONE), 10**9, (ask(b"EXISTS", "k"), ONE))
-        for seconds in (b"x", None, [], b":1.0e999"):
-            self.check((ask(b"SETEX", "k", 1, seconds), error("Value is not a number.")))
+        for what in (b"x", None, ["1"], b"1.0e999"):
+            self.check((ask(b"SETEX", "k", 1, what), error("Value is not a number.")))
 
     def test_what_becomes_of_an_expiry(self) -> None:
         for request, stays in (
@@ -515,6 +519,11 @@ class BadInputTests(SimpleDBTestCase):
         for _ in range(MOST_DEPTH - 1):
             deep = [deep]
         self.check((ask(b"SET", "k", deep), ONE), (ask(b"GET", "k"), value(deep)))
+        too_deep = malformed("nested too deep")
+        fits = {1: deep[0][0]}
+        for thing, answer in (({1: deep[0]}, too_deep), (fits, value([fits]))):
+            append = ask(b"APPEND", "k", thing)
+            self.check((ask(b"SET", "k", []), ONE), (append, answer))
         client = self.client()
         many = [1] * (MOST_ELEMENTS - 3)
         self.assertEqual(client.ask(ask(b"SET", "k", many) + NEXT), ONE + NEXT_ANSWER)
@@ -532,6 +541,7 @@ class BadInputTests(SimpleDBTestCase):
                 b"@3\r\n1 2\r\n",
             ),
             *(b"@66\r\n" + b"[" * 33 + b"]" * 33 + b"\r\n", b"@50000\r\n" + b"[" * 50000 + b"\r\n"),
+            b'@99999\r\n"' + b'\\"' * 49999 + b"\r\n",
         ):
             self.check((b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n" + what, answer), (ask(b"LEN"), NONE))
 
@@ -684,6 +694,18 @@ class ServerTests(SimpleDBTestCase):
         answers = client.ask(b"".join(requests))
         self.assertEqual(answers, b"".join(b":%d\r\n" % (each + 1) for each in range(5000)))
 
+    def test_no_more_is_read_while_much_that_came_in_pieces_waits(self) -> None:
+        client = self.client(inline_reads="never")
+        request = ask(b"MGET", *["k"] * 8000)
+        self.assertGreater(len(request), MOST_WAITING)
+        for at in range(0, 2 * len(request), 1000):
+            self.assertEqual(client.transport.producerState, "producing")
+            client.send((2 * request)[at : at + 1000])
+        self.assertEqual(client.transport.producerState, "paused")
+        client.server.settle()
+        self.assertEqual(client.transport.producerState, "producing")
+        self.assertEqual(client.answers(), 2 * value([None] * 8000))
+
     def test_one_that_does_not_read_is_not_answered_on_and_on(self) -> None:
         client = self.client()
         client.ask(ask(b"SET", "k", b"v" * 100_000))
@@ -700,5 +722,6 @@ class ServerTests(SimpleDBTestCase):
     def test_a_value_of_the_store_is_typed(self) -> None:
         client = self.client()
         client.ask(ask(b"SET", "k", "text"))
-        item = client.server.storage.read([(lambda txn, key: txn.get(key), b"k", (), None)])[0]
-        self.assertEqual((item.kind, item.value), (TYPED, b"^4\r\ntext\r\n"))
+        results = client.server.storage.read([step(operations.fetch, b"k")])
+        assert results is not None
+        self.assertEqual((results[0].kind, results[0].value), (TYPED, b"^4\r\ntext\r\n"))

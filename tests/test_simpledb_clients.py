@@ -30,8 +30,7 @@ def running(tmp_path: Path) -> Iterator[Server]:
 
 
 def client_of(running: Server) -> Any:
-    host, port = running.addresses()[0]
-    return simpledb.Client(host, port)
+    return simpledb.Client(*running.addresses()[0])
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def client(running: Server) -> Iterator[Any]:
     client.quit()
 
 
-THINGS = (
+THINGS: "tuple[Any, ...]" = (
     *(b"bytes \r\n\0\xff", "text \u2603", "", b"", 0, -(10**30), None, [], {}, set()),
     *([1, [b"2", ["three", None]]], {"a": {"b": [1, {"c": {1, 2}}]}, b"k": -1, 3: "x"}),
 )
@@ -180,6 +179,24 @@ def test_many_at_once(running: Server) -> None:
     client = client_of(running)
     assert client.get("n") == 1000
     client.quit()
+
+
+def test_who_sends_nonsense_disturbs_nobody(client: Any, running: Server) -> None:
+    client.set("k", 1)
+    before = running.most_memory()
+    nonsense = (
+        *(b"*1000000000\r\n", b"*2\r\n" * 100_000, b"$2147483647\r\n", b"$-5\r\n", b"x" * 200_000),
+        *(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000000\r\n" + b"v" * 1_000_000, b"%65535\r\n"),
+        *(b"\x80\0\0\x01" * 100, b"*1\r\n%1\r\n" * 5000, b"\xff\xfe\r\n" * 5000, b"+" * 99_999),
+    )
+    strangers = [running.connect() for _ in range(3 * len(nonsense))]
+    for number, stranger in enumerate(strangers):
+        stranger.send_aside(nonsense[number % len(nonsense)])
+        assert client.get("k") == 1
+    for stranger in strangers:
+        stranger.close()
+    assert client.incr("k") == 2
+    assert running.most_memory() - before < 64 << 20
 
 
 def test_one_keyspace_with_memcached(client: Any, running: Server) -> None:

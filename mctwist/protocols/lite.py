@@ -91,7 +91,9 @@ class LiteProtocol(Connection, Protocol):
                 break
             at = end
         del self._data[:at]
-        self._submit()
+        if self._steps:
+            # What came before counts too: the value of a set is of it.
+            self._submit()
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         words: Words = step[3].args[0]  # type: ignore[attr-defined]  # of a partial

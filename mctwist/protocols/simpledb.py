@@ -61,7 +61,9 @@ class SimpleDBProtocol(Connection, Protocol):
             self._fail(error)
             self.finish("error")
             return
-        self._submit()
+        if self._steps:
+            # What came before counts too: the steps are of all of it.
+            self._submit()
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         return commands.fault(self._stats, fault)

@@ -21,6 +21,7 @@ from mctwist.protocols.simpledb_values import (
     DICTIONARY,
     NULL_WIRE,
     NUMBER,
+    SET,
     STRING,
     TEXT,
     CommandError,
@@ -296,8 +297,11 @@ def _count(sign: int) -> Make:
 
 
 def _append(arguments: Arguments, terms: Terms) -> "list[Step]":
-    key = _key(arguments[0])
-    change = _changed(extended(arguments[1]), arguments[1])
+    key, value = _key(arguments[0]), arguments[1]
+    if value.sort in (DICTIONARY, SET):
+        # It is not too deep by itself, nor may it be as an element of the array that it goes to.
+        elements(b"*1\r\n*1\r\n" + value.content)
+    change = _changed(extended(value), value)
     return [(simpledb_operations.update, key, (change, terms.limit), _extended)]
 
 

@@ -227,7 +227,11 @@ class Reader:
 
 
 def elements(container: bytes) -> "list[Value]":
-    """What is in a container, by its wire form, which is whole."""
+    """
+    What is in a container, by its wire form, which is whole.
+
+    :raises CommandError: it is nested too deep.
+    """
     # As an array it is a request, whose head may be longer.
     reader = Reader(len(container), 2 * len(container))
     head = container.index(b"\r\n")

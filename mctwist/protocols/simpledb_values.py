@@ -36,7 +36,8 @@ NULL_WIRE = b"$-1\r\n"
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
 _WHOLE = re.compile(rb"[+-]?[0-9]+").fullmatch
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Never failing, or it would be tried again at every quote of what is no JSON.
+_QUOTED = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 Number = Union[int, float]
