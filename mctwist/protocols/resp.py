@@ -49,7 +49,7 @@ MOST_STRANGE_ELEMENTS, MOST_STRANGE_BULK = 10, 16 * 1024
 MOST_REQUEST = 64 << 20
 # What a word or a step takes besides its bytes.
 _WORD, _STEP = 48, 400
-# An answer known beforehand that is written by itself: the whole of COMMAND is 200 times its request.
+# An answer known beforehand that is written by itself: all of COMMAND is 200 times its request.
 _LARGE = 4096
 #: The most keys that one connection may watch.
 MOST_WATCHED = 10_000
