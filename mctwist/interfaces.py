@@ -61,8 +61,26 @@ class Many(NamedTuple):
     size: int
 
 
+class Ranged(NamedTuple):
+    """
+    What was found in a range of keys.
+
+    :ivar items: keys and items, in their order; none where only their number was asked for.
+    :ivar more: there may be more behind them.
+    :ivar number: how many there were.
+    """
+
+    items: list[tuple[bytes, Item]]
+    more: bool
+    number: int
+
+    @property
+    def value(self) -> bytes:
+        return b"".join([item.value for _, item in self.items])
+
+
 #: The results that hold a value: the bytes of an instalment are theirs, and those of a `Many`.
-VALUED = (Item, Fetched)
+VALUED = (Item, Fetched, Ranged)
 
 #: An instalment: the most steps, and the most bytes of values, that one list is run for at once.
 MOST_STEPS = 1000
@@ -115,6 +133,7 @@ class ITransaction(Interface):
         "Where a step leaves `stamp` under the place of an item that it has fetched for a client."
     )
     stamp: int = Attribute("Of this moment.")
+    sequence: int = Attribute("The number of the last write; the next one's is one above it.")
 
     def get(key: bytes) -> Optional[Item]:
         """The item under `key` that is alive: stored, not expired, not flushed."""

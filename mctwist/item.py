@@ -24,6 +24,8 @@ WON = 2
 FETCHED = 4
 KEPT = 8
 BINARY_KEY = 16
+#: Those that an item keeps when its value is changed, not replaced.
+LASTING = KEPT | BINARY_KEY
 
 #: The longest key, in bytes, of every dialect (memcached.h, KEY_MAX_LENGTH).
 KEY_LENGTH = 250

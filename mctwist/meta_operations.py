@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Optional, Union
 
 from mctwist.interfaces import Fetched, ITransaction
-from mctwist.item import BINARY_KEY, STALE, WON, Item
+from mctwist.item import LASTING, STALE, WON, Item
 from mctwist.operations import (
     DELETED,
     DONE,
@@ -166,7 +166,7 @@ def blank(
         return NOT_FOUND, None
     if cas is not None and item.cas != cas:
         return EXISTS, item
-    marks = item.marks & BINARY_KEY
+    marks = item.marks & LASTING
     if stale:
         marks |= STALE
     elif new is None:

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Optional
 
 from mctwist.interfaces import ITransaction, NotPermitted
-from mctwist.item import BINARY_KEY, STALE, WON, Item, size_in_memcached
+from mctwist.item import LASTING, STALE, WON, Item, size_in_memcached
 
 #: exptimes up to 30 days are relative (memcached.c, realtime; REALTIME_MAXDELTA).
 RELATIVE = 60 * 60 * 24 * 30
@@ -318,13 +318,13 @@ def renumbered(
     Have `number` be the value of `item`.
 
     With fewer digits it keeps the value's length, for memcached writes it over the old one; with
-    more it is a new item, without the marks of the old one (memcached.c, do_add_delta).
+    more it is a new item, neither stale nor won any longer (memcached.c, do_add_delta).
     """
     digits = b"%d" % number
     if len(digits) <= len(item.value):
         value = digits.ljust(len(item.value))
         return changed(transaction, key, item, value, expiry, item.marks, cas)
-    return transaction.put(key, digits, item.flags, expiry, item.marks & BINARY_KEY, cas)
+    return transaction.put(key, digits, item.flags, expiry, item.marks & LASTING, cas)
 
 
 def _touched(transaction: ITransaction, key: bytes, item: Item, expiry: int) -> Item:
@@ -360,7 +360,7 @@ def _extended(
         return EXISTS, item
     if size_in_memcached(key, len(value), item.flags) > limit:
         return NOT_STORED, item
-    marks = item.marks & BINARY_KEY
+    marks = item.marks & LASTING
     return STORED, transaction.put(key, value, item.flags, item.expiry, marks, new)
 
 

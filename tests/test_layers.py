@@ -6,7 +6,7 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
     interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
     others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords -> nothing . shell -> passwords
+    passwords -> nothing . shell -> passwords . contrib -> nothing
 """
 
 import ast
@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mctwist"
 
 #: What commands mean.
-OPERATIONS = ("operations", "meta_operations", "redis_operations", "simpledb_operations")
+OPERATIONS = (
+    "operations",
+    "meta_operations",
+    "range_operations",
+    "redis_operations",
+    "simpledb_operations",
+)
 
 #: What of mctwist each part may import. A part is a package or a module; its own is free to it.
 MAY = {
@@ -32,6 +38,7 @@ MAY = {
     "meta_operations": {"interfaces", "item", "operations"},
     "redis_operations": {"interfaces", "item", "operations"},
     "simpledb_operations": {"interfaces", "item", "operations"},
+    "range_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
     "waiters": set(),
@@ -43,6 +50,7 @@ MAY = {
     "failures": set(),
     "passwords": set(),
     "shell": {"passwords"},
+    "contrib": set(),
     "log": set(),
     "listen": set(),
     "options": {"listen", "log", "stats"},
@@ -59,6 +67,7 @@ OUTSIDE = {
     "meta_operations": set(),
     "redis_operations": set(),
     "simpledb_operations": set(),
+    "range_operations": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
@@ -72,6 +81,8 @@ OUTSIDE = {
     "failures": {"twisted"},
     "passwords": {"attrs"},
     "shell": {"click"},
+    "contrib.huey": {"huey", "pymemcache"},
+    "contrib": set(),
     "log": {"twisted", "zope.interface"},
     "listen": {"twisted"},
     "options": {"twisted"},

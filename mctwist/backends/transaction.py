@@ -97,6 +97,11 @@ class Snapshot:
         self.visits = sieve.visits
         self.stamp = now << 64 | state.sequence
 
+    @property
+    def sequence(self) -> int:
+        assert self._state is not None
+        return self._state.sequence
+
     def get(self, key: bytes) -> Optional[Item]:
         item = self._read(key)
         if item is None or item.sequence <= self._flushed or 0 < item.expiry <= self.now:
@@ -217,6 +222,10 @@ class Transaction:
     @property
     def stamp(self) -> int:
         return stamp(self.now, self.state.sequence)
+
+    @property
+    def sequence(self) -> int:
+        return self.state.sequence
 
     def _raw(self, key: bytes) -> Optional[Item]:
         item: Optional[Item] = self._items.get(key, _UNREAD)

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from mctwist import operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, IUsers, Render, Rights, Step
 from mctwist.item import KEY_LENGTH
-from mctwist.protocols import statistics
+from mctwist.protocols import ranges, statistics
 from mctwist.protocols.grammar import MOST_GET_LINE, MOST_LINE
 from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
@@ -75,6 +75,7 @@ class Settings:
             **self.told,
             **self.tuned,
             **_BOUNDS,
+            **ranges.BOUNDS,
         }
 
 

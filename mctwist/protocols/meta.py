@@ -10,7 +10,8 @@ What they come to, a *plan*, depends on nothing but their bytes, and a client se
 again and again; so plans are kept, and most commands cost one look-up.
 
 In two things this goes beyond memcached. A key in base64 may be longer than 250 bytes, as long as
-what it stands for is not; and a command that is answered with an error has done nothing.
+what it stands for is not; and a command that is answered with an error has done nothing. And it has
+the flags that `ranges` are built with: K (kept), and the mode U of ms (push) with A and G (a slip).
 """
 
 import re
@@ -18,13 +19,14 @@ from binascii import a2b_base64
 from functools import lru_cache, partial
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
-from mctwist import meta_operations, operations
+from mctwist import meta_operations, operations, range_operations
 from mctwist.interfaces import Operation, Render, Step
-from mctwist.item import BINARY_KEY, KEY_LENGTH, size_in_memcached
+from mctwist.item import BINARY_KEY, KEPT, KEY_LENGTH, size_in_memcached
 from mctwist.meta_operations import RENEW, TELL, TOUCH, VIVIFY, Term
 from mctwist.protocols import meta_replies, replies
 from mctwist.protocols.classic import MOST_LENGTH, Now, TooLarge, Upload
 from mctwist.protocols.grammar import BAD_FORMAT, ClientError, signed32, unsigned
+from mctwist.range_operations import Slip
 
 #: The most words of a line, its verb and its key among them (proto_parser.h).
 MOST_WORDS = 20
@@ -40,16 +42,16 @@ _LONG = 64
 _MOST_LOOKED_AT = 23
 _FIRST = frozenset(b"0123456789") | frozenset(range(ord("A"), ord("z") + 1))
 
-_TOO_MANY = ClientError(b"options flags are too long")
-_DUPLICATE = ClientError(b"duplicate flag")
-_INVALID = ClientError(b"invalid flag")
-_BAD_KEY = ClientError(b"error decoding key")
-_BAD_TOKEN = ClientError(b"bad token in command line format")
+TOO_MANY = ClientError(b"options flags are too long")
+DUPLICATE = ClientError(b"duplicate flag")
+INVALID = ClientError(b"invalid flag")
+BAD_KEY = ClientError(b"error decoding key")
+BAD_TOKEN = ClientError(b"bad token in command line format")
 _BAD_INITIAL = ClientError(b"invalid numeric initial value")
 _BAD_DELTA = ClientError(b"invalid numeric delta value")
 _BAD_STORE_MODE = ClientError(b"invalid mode for ms M token")
 _BAD_COUNT_MODE = ClientError(b"invalid mode for ma M token")
-_LONG_OPAQUE = ClientError(b"opaque token too long")
+LONG_OPAQUE = ClientError(b"opaque token too long")
 _BAD_COUNT = ClientError(b"invalid or duplicate flag")
 
 #: Flags by their letters, in the order in which they came; with their arguments.
@@ -65,8 +67,8 @@ def _alone(word: bytes) -> bytes:
 
 def _seconds(word: bytes) -> int:
     if len(word) == 1:
-        raise _BAD_TOKEN
-    return signed32(word[1:], _BAD_TOKEN)
+        raise BAD_TOKEN
+    return signed32(word[1:], BAD_TOKEN)
 
 
 def _number(error: ClientError, bits: int = 64) -> Callable[[bytes], int]:
@@ -77,11 +79,14 @@ _FLAGS: dict[bytes, Callable[[bytes], Any]] = {
     **dict.fromkeys((b"b", b"k", b"s", b"t", b"c", b"f", b"v", b"h", b"l", b"u", b"q"), _alone),
     **dict.fromkeys((b"x", b"I", b"O", b"P", b"L"), _alone),
     **dict.fromkeys((b"N", b"T", b"R"), _seconds),
-    **dict.fromkeys((b"C", b"E"), _number(_BAD_TOKEN)),
+    **dict.fromkeys((b"C", b"E"), _number(BAD_TOKEN)),
     b"F": _number(BAD_FORMAT, 32),
     b"J": _number(_BAD_INITIAL),
     b"D": _number(_BAD_DELTA),
     b"M": lambda word: word[1:2],
+    b"K": _alone,
+    b"A": lambda word: word[1:],
+    b"G": _number(BAD_TOKEN),
 }
 
 #: The flags that are about an item's expiry, whose order matters.
@@ -99,16 +104,16 @@ def flags_of(words: list[bytes], first: int, fault: Optional[ClientError] = None
     if fault is BAD_FORMAT:
         raise fault
     if first + len(words) > MOST_WORDS:
-        raise _TOO_MANY
+        raise TOO_MANY
     flags: Flags = {}
     wrong: Optional[ClientError] = None
     for word in words:
         letter = word[:1]
         if letter in flags:
-            raise _DUPLICATE
+            raise DUPLICATE
         read = _FLAGS.get(letter)
         if read is None:
-            raise _INVALID
+            raise INVALID
         try:
             flags[letter] = read(word)
         except ClientError as error:
@@ -162,7 +167,7 @@ _NOT_BASE64 = bytes(
 
 def _check_opaque(flags: Flags) -> None:
     if len(flags.get(b"O", b"")) > MOST_OPAQUE:
-        raise _LONG_OPAQUE
+        raise LONG_OPAQUE
 
 
 def _terms(flags: Flags) -> "tuple[tuple[Term, int], ...]":
@@ -171,6 +176,23 @@ def _terms(flags: Flags) -> "tuple[tuple[Term, int], ...]":
         for letter, argument in flags.items()
         if letter in _TERMS
     )
+
+
+def marks_of(flags: Flags) -> int:
+    """The marks of what a command makes."""
+    return (BINARY_KEY if b"b" in flags else 0) | (KEPT if b"K" in flags else 0)
+
+
+def slip_of(flags: Flags) -> Optional[Slip]:
+    """What A and G name; None: nothing."""
+    if (b"A" in flags) != (b"G" in flags):
+        raise BAD_TOKEN
+    if b"A" not in flags:
+        return None
+    key = decoded(flags[b"A"]) if b"b" in flags else flags[b"A"]
+    if not 0 < len(key) <= KEY_LENGTH or not flags[b"G"]:
+        raise BAD_TOKEN
+    return Slip(key, flags[b"G"])
 
 
 # Plans
@@ -230,7 +252,7 @@ def _planned(words: list[bytes], first: int, planner: "_Planner[P]") -> "tuple[b
     fault = None
     if b"b" in rest and _SAYS_BINARY(rest):
         key = decoded(key)
-        fault = _BAD_KEY if not key else None
+        fault = BAD_KEY if not key else None
     if len(key) > KEY_LENGTH:
         fault = BAD_FORMAT
     if len(rest) > _LONG:
@@ -286,7 +308,7 @@ def _count_plan(rest: bytes, fault: Optional[ClientError] = None) -> _Plan:
     if up is None:
         raise _BAD_COUNT_MODE
     _check_opaque(flags)
-    marks = BINARY_KEY if b"b" in flags else 0
+    marks = marks_of(flags)
     initial = flags.get(b"J", 0) if b"N" in flags else None
     cas, delta = flags.get(b"C", 0), flags.get(b"D", 1)
     arguments = (up, delta, cas, _terms(flags), flags.get(b"E"), marks, initial)
@@ -303,7 +325,7 @@ def _store_plan(rest: bytes, fault: Optional[ClientError] = None) -> _StorePlan:
     operation = _STORE_MODES.get(flags.get(b"M", b"S"))
     if operation is None:
         raise _BAD_STORE_MODE
-    exptime, marks = flags.get(b"T", 0), BINARY_KEY if b"b" in flags else 0
+    exptime, marks = flags.get(b"T", 0), marks_of(flags)
     cas, new = flags.get(b"C"), flags.get(b"E") or None  # 0 is none here (proto_text.c:192)
     swaps = cas is not None and operation in (operations.store, operations.replace)
     extends = operation in (operations.append, operations.prepend)
@@ -315,9 +337,11 @@ def _store_plan(rest: bytes, fault: Optional[ClientError] = None) -> _StorePlan:
             exptime, made = flags[b"N"], marks
     elif swaps:
         operation, others = operations.compare_and_swap, (cas, marks, new, b"I" in flags)
+    elif operation is range_operations.push:
+        others = (marks, new, slip_of(flags))
     else:
         others = (marks, new) if marks or new else ()
-    late = _LONG_OPAQUE if len(flags.get(b"O", b"")) > MOST_OPAQUE else None
+    late = LONG_OPAQUE if len(flags.get(b"O", b"")) > MOST_OPAQUE else None
     render = meta_replies.storing(flags, swaps)
     sized = partial(meta_replies.storing, flags, swaps) if b"s" in flags else None
     return _StorePlan(
@@ -331,6 +355,7 @@ _STORE_MODES: dict[bytes, Operation] = {
     b"R": operations.replace,
     b"A": operations.append,
     b"P": operations.prepend,
+    b"U": range_operations.push,
     b"\0": operations.store,
 }
 
@@ -405,8 +430,13 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
     """
     key, plan = _planned(words, 3, _store_plan)
     operation, flags, exptime, others, extends, made, render, sized, late = plan
-    if size_in_memcached(key, length, flags) > limit:
-        raise TooLarge((operations.refuse, key, ("set", True), replies.refused))
+    pushes = operation is range_operations.push
+    longest = range_operations.pushed(key, 0) if pushes else key
+    if len(longest) > KEY_LENGTH:
+        raise BAD_FORMAT
+    if size_in_memcached(longest, length, flags) > limit:
+        # Of what is pushed there is no old value.
+        raise TooLarge((operations.refuse, key, ("set", not pushes), replies.refused))
     if late is not None:
         raise late
     expiry = operations.expiry_of(exptime, now()) if exptime else 0
@@ -416,4 +446,6 @@ def upload(words: list[bytes], length: int, quiet: bool, now: Now, limit: int) -
         arguments = (limit, *others, otherwise)
     else:
         arguments = (flags, expiry, *others)
-    return Upload(operation, key, arguments, sized(length) if sized else render)
+    if sized:
+        render = sized(length)
+    return Upload(operation, key, arguments, meta_replies.pushed(render) if pushes else render)

@@ -27,6 +27,7 @@ from mctwist.operations import (
 )
 from mctwist.protocols.counting import count_count, count_swap
 from mctwist.protocols.replies import NON_NUMERIC
+from mctwist.range_operations import pushed as made_key
 from mctwist.stats import Stats
 
 NO_OPERATION = b"MN\r\n"
@@ -49,7 +50,7 @@ def _key(key: bytes, item: Any = None, more: Any = None) -> bytes:
 
 
 def _binary_key(key: bytes, item: Any = None, more: Any = None) -> bytes:
-    return b" k%b b" % _base64(key)
+    return b" k%b b" % base64(key)
 
 
 #: Of mg, with a `Fetched` where one is needed. The key is shown as it was stored.
@@ -163,6 +164,16 @@ def storing(flags: Mapping[bytes, Any], swaps: bool, length: int = 0) -> Render:
     return render
 
 
+def pushed(render: Render) -> Render:
+    """ms with MU, of whose key the client only knows the beginning."""
+
+    def render_pushed(stats: Stats, key: bytes, outcome: Outcome) -> bytes:
+        item = outcome[1]
+        return render(stats, key if item is None else made_key(key, item.sequence), outcome)
+
+    return render_pushed
+
+
 def deleted(flags: Mapping[bytes, Any]) -> Render:
     """md."""
     echo, quiet, blanks = _shows(flags, {}), b"q" in flags, b"x" in flags
@@ -211,7 +222,7 @@ def inspected(stats: Stats, key: bytes, found: Optional[Fetched]) -> bytes:
         return b"EN\r\n"
     item = found.item
     return b"ME %b exp=%d la=%d cas=%d fetch=%b cls=1 size=%d\r\n" % (
-        _base64(key) if item.marks & BINARY_KEY else key,
+        base64(key) if item.marks & BINARY_KEY else key,
         found.left,
         found.idle,
         item.cas,
@@ -226,5 +237,6 @@ def _tokens(fetched: Fetched) -> bytes:
     return sent + stale + (b" W" if fetched.won else b"")
 
 
-def _base64(key: bytes) -> bytes:
+def base64(key: bytes) -> bytes:
+    """`key` as a client that says `b` sends it."""
     return b2a_base64(key, newline=False)

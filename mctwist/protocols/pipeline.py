@@ -20,14 +20,15 @@ the reactor's next round: one recv and one send a request, as memcached does it.
 from collections.abc import Iterable
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mctwist.interfaces import MOST_STEPS, IStorage, Results, Step
@@ -40,6 +41,10 @@ MOST_WAITING = 32 * 1024
 
 #: Seconds that a connection which is being closed may go without reading any of what it is owed.
 CLOSE_TIMEOUT = 30.0
+
+#: Milliseconds after which what waits looks for itself. It is told of a change, but so is only one
+#: of those who wait for it, and that one may be gone before it has come to look.
+LOOK_AGAIN = 1000
 
 _UNKNOWN = 1 << 62
 
@@ -56,6 +61,22 @@ class Pieces(Protocol):
 
     def end(self) -> None:
         """No more of it will be asked for."""
+
+
+class Wait(NamedTuple):
+    """
+    A command that waits.
+
+    :ivar step: what it is; it may be tried again and again.
+    :ivar prefix: of the keys for one of which it waits.
+    :ivar deadline: when it is answered in any case, in milliseconds since the epoch.
+    :ivar fruitless: whether the result of the step is what is to be waited after.
+    """
+
+    step: Step
+    prefix: bytes
+    deadline: int
+    fruitless: Callable[[Any], bool]
 
 
 #: What a dialect answers for a step that has failed; None: its command goes on, and what there is
@@ -100,6 +121,7 @@ class Pipeline:
         self._busy = False  # an instalment is under way, or its turn has been put off
         self._pieces: Optional[Pieces] = None  # an answer of which more is to come
         self._asked = False  # for a piece of it
+        self._parked: Optional[tuple[Deferred[None], Results, Step]] = None  # what waits
         self._fault: Optional[Exception] = None  # of the command whose answer is under way
         self._choked = False  # the peer does not read
         self._held = False  # we do not read
@@ -152,6 +174,10 @@ class Pipeline:
         """As `run`, an answer that is made piece by piece, as the peer reads it."""
         self._run_alone(pieces, size, Pipeline._begin_pieces)
 
+    def run_waiting(self, wait: Wait, size: int) -> None:
+        """As `run`, a command that waits; nothing behind it is run before it is answered."""
+        self._run_alone(wait, size, Pipeline._try)
+
     def _run_alone(self, what: Any, size: int, how: "Callable[[Pipeline, Any], None]") -> None:
         self._size += size
         self._waiting.append((what, size, how))
@@ -194,6 +220,7 @@ class Pipeline:
             self._lingering = lingering and self._send is not None
             self._left = _unsent(self._transport)
             self._deadline = self._reactor.callLater(CLOSE_TIMEOUT, self._look)
+            self._give_up()
             self._finish()
         elif not lingering and self._lingering:
             self._lingering = False
@@ -206,6 +233,7 @@ class Pipeline:
     def lost(self) -> None:
         """The connection is gone: nothing more will be run or written."""
         self._lost = True
+        self._give_up()
         self.stopProducing()
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -283,6 +311,41 @@ class Pipeline:
 
     def _write_alone(self, step: Step) -> None:
         self._perform([step], False)
+
+    def _try(self, wait: Wait) -> None:
+        self._busy = True
+        # While there is nothing, to look is no more than to read.
+        results = self._storage.read([wait.step])
+        if results is None:
+            self._storage.submit([wait.step]).addCallback(self._tried, wait)
+        else:
+            self._tried(results, wait)
+
+    def _tried(self, results: Results, wait: Wait) -> None:
+        now = self._storage.now()
+        over = self._closing or self._lost or now >= wait.deadline
+        if not over and wait.fruitless(results[0]):
+            # Nothing has come between: what is committed from here on is told from here on.
+            until = min(wait.deadline, now + LOOK_AGAIN)
+            changed = self._storage.await_change(wait.prefix, until)
+            if not changed.called:
+                self._parked = changed, results, wait.step
+                changed.addCallbacks(self._changed, _expect_cancel, (wait,))
+                return
+            # There is no room for more who wait.
+        self._answer(results, [wait.step], True)
+
+    def _changed(self, _: None, wait: Wait) -> None:
+        if self._parked is not None:
+            self._parked = None
+            self._try(wait)
+
+    def _give_up(self) -> None:
+        """Answer what waits, if anything, as it is."""
+        if self._parked is not None:
+            (changed, results, step), self._parked = self._parked, None
+            changed.cancel()
+            self._answer(results, [step], True)
 
     def _begin_pieces(self, pieces: Pieces) -> None:
         self._busy = True
@@ -442,6 +505,10 @@ class Pipeline:
 
 
 _ALONE = {True: Pipeline._perform_alone, False: Pipeline._write_alone}
+
+
+def _expect_cancel(failure: Failure) -> None:
+    failure.trap(CancelledError)
 
 
 def _innermost(transport: Any) -> Any:

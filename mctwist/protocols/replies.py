@@ -9,7 +9,7 @@ nothing.
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
-from mctwist.interfaces import NotPermitted, Render, Step, StoreFull
+from mctwist.interfaces import NotPermitted, Render, Step, StoreFull, Unsupported
 from mctwist.item import Item
 from mctwist.operations import (
     DELETED,
@@ -40,6 +40,7 @@ TOO_LARGE = b"SERVER_ERROR object too large for cache\r\n"
 OUT_OF_MEMORY = b"SERVER_ERROR out of memory storing object\r\n"
 TOO_MANY_PREFIXES = b"SERVER_ERROR too many prefixes are being flushed\r\n"
 INTERNAL_ERROR = b"SERVER_ERROR internal error\r\n"
+UNSUPPORTED = b"SERVER_ERROR not supported by this backend\r\n"
 NON_NUMERIC = b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
 
 _WORDS = {
@@ -191,6 +192,8 @@ def fault(stats: Stats, exception: Exception) -> bytes:
     if isinstance(exception, StoreFull):
         stats.store_no_memory += 1
         return OUT_OF_MEMORY
+    if isinstance(exception, Unsupported):
+        return UNSUPPORTED
     return INTERNAL_ERROR
 
 

@@ -6,17 +6,24 @@ among the others, and comes to `NotPermitted`; how that is said is the dialect's
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
-from mctwist import meta_operations, operations, redis_operations, simpledb_operations
+from mctwist import (
+    meta_operations,
+    operations,
+    range_operations,
+    redis_operations,
+    simpledb_operations,
+)
 from mctwist.interfaces import Operation, Rights, Step
 from mctwist.meta_operations import TELL
+from mctwist.range_operations import Slip, covers
 
 #: What touches no item.
 _FREE = frozenset({operations.constant, operations.counts})
 _READS = frozenset(
     {
-        *(operations.fetch, meta_operations.inspect),
+        *(operations.fetch, meta_operations.inspect, range_operations.read),
         *(redis_operations.fetch_many, redis_operations.fetch_range, redis_operations.measure),
         *(redis_operations.exist, redis_operations.visit, redis_operations.watch),
         *(redis_operations.kind_of, redis_operations.time_left),
@@ -41,6 +48,8 @@ _KEYS: "dict[Operation, Callable[..., Iterable[bytes]]]" = {
 
 #: What is about all there is.
 _OF_ALL = frozenset({operations.flush, simpledb_operations.flush})
+#: What touches more items than the one under its key.
+_RANGES = frozenset({range_operations.read, range_operations.pop, range_operations.push})
 
 
 def within(rights: Rights, steps: Iterable[Step]) -> Iterator[Step]:
@@ -61,6 +70,8 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
         return step if all(_allowed(rights, each) is each for each in arguments[1]) else None
     if operation in _KEYS and not _all_within(rights, _KEYS[operation](*arguments)):
         return None
+    if operation in _RANGES and _reaches_out(rights.prefix, operation, key, arguments):
+        return None
     if operation in _OF_ALL or not key.startswith(rights.prefix):
         return None
     if not rights.read_only or operation in _READS:
@@ -75,6 +86,15 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
 
 def _all_within(rights: Rights, keys: Iterable[bytes]) -> bool:
     return all(key.startswith(rights.prefix) for key in keys)
+
+
+def _reaches_out(prefix: bytes, operation: Operation, key: bytes, arguments: Any) -> bool:
+    """Whether a range command is about other keys than those that begin with `prefix`."""
+    if operation is not range_operations.push and not covers(prefix, key, arguments[0]):
+        return True
+    return any(
+        argument.__class__ is Slip and not argument.key.startswith(prefix) for argument in arguments
+    )
 
 
 def _only_looks(

@@ -29,6 +29,7 @@ from mctwist.protocols import (
     listing,
     meta,
     meta_replies,
+    ranges,
     replies,
     statistics,
     tuning,
@@ -45,6 +46,7 @@ from mctwist.protocols.grammar import (
 )
 from mctwist.protocols.introduction import Credentials, HangUp, introduction
 from mctwist.protocols.listing import Listing
+from mctwist.protocols.pipeline import Wait
 from mctwist.stats import VERSION
 from mctwist.watch import Watcher, kinds_of
 
@@ -336,6 +338,28 @@ class TextProtocol(Connection, LineReceiver):
         self._steps += classic.get_and_touch(words, self._storage.now, render, last)
         self._reads_only = False
 
+    def _read_range(self, words: list[bytes]) -> None:
+        asked = ranges.read(words)
+        if asked.wait:
+            self._wait(asked)
+        else:
+            self._steps.append(asked.step)
+
+    def _pop_range(self, words: list[bytes]) -> None:
+        asked = ranges.pop(words)
+        if asked.wait:
+            self._wait(asked)
+        else:
+            self._write(asked.step, False)
+
+    def _wait(self, asked: ranges.Asked) -> None:
+        """A command that waits for what it asks for, and what is behind it for that."""
+        size = self._submit()
+        if self._pipeline is not None:
+            (step,) = self._screened([asked.step])
+            deadline = self._storage.now() + asked.wait
+            self._pipeline.run_waiting(Wait(step, asked.prefix, deadline, ranges.fruitless), size)
+
     def _show_stats(self, words: list[bytes]) -> None:
         if len(words) == 1:
             self._report(_GENERAL)
@@ -533,6 +557,8 @@ _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {
     b"md": lambda self, words: self._write(meta.delete(words), False),
     b"ma": lambda self, words: self._write(meta.count(words), False),
     b"me": lambda self, words: self._steps.append(meta.inspect(words)),
+    b"mr": TextProtocol._read_range,
+    b"mp": TextProtocol._pop_range,
     b"mn": lambda self, words: self._say(meta_replies.NO_OPERATION),
     b"stats": TextProtocol._show_stats,
     b"version": TextProtocol._show_version,
