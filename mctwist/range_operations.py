@@ -62,13 +62,15 @@ def read(
     mr: the first `most` items of a range.
 
     :param last: those with the highest keys, beginning with the highest.
-    :param counts: only how many there are.
+    :param counts: only how many there are, and the last of them.
     """
     items = _items(transaction, start, end, most, last)
     if counts:
         most = min(most, MOST_COUNTED)
-        count = sum(1 for _ in islice(items, most))
-        return Ranged([], count == most, count)
+        count, latest = 0, []
+        for pair in islice(items, most):
+            count, latest = count + 1, [pair]
+        return Ranged(latest, count == most, count)
     found = _bounded(items, most)
     for _, item in found.items:
         transaction.visits[item.place] = transaction.stamp
@@ -93,10 +95,11 @@ def pop(
     if counts:
         most = min(most, MOST_ITEMS)
         count = 0
-        for key, _ in islice(items, most):
-            transaction.delete(key)
-            count += 1
-        found = Ranged([], count == most, count)
+        latest: list[tuple[bytes, Item]] = []
+        for pair in islice(items, most):
+            transaction.delete(pair[0])
+            count, latest = count + 1, [pair]
+        found = Ranged(latest, count == most, count)
     else:
         found = _bounded(items, most)
         for key, _ in found.items:

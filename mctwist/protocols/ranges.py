@@ -5,10 +5,11 @@ The range commands, which memcached has not: their grammar and their answers.
     mp START END LIMIT FLAG*     the same, and they are gone
 
 They are made in the manner of the meta commands. An item is answered by a `VA` line and its value,
-or where no value is asked for by a `HD` line; flags are answered in the order in which they came.
+or by a `HD` line where no value is asked for; flags are answered in the order in which they came.
 The answer ends with `EN`, or with `MR` (more) where the limit, or that of one answer, was reached
 before the end of the range was: what is missing is asked for by the same command from behind the
-last key on. What else they mean is in `range_operations`.
+last key on. With `n` there are no items, and the end says how many there were, and with `k` which
+was the last. What else the commands mean is in `range_operations`.
 """
 
 from typing import Any, Callable, NamedTuple, Optional
@@ -167,21 +168,25 @@ _SHOWS: dict[bytes, Callable[[bytes, Item, int], bytes]] = {
 def _found(flags: Flags, count: "Callable[[Stats, int], None]") -> Render:
     """What makes the answer of a command that has `flags`."""
     shows = [_SHOWS[letter] for letter in flags if letter in _SHOWS]
-    valued, counts = b"v" in flags, b"n" in flags
+    valued, keyed, counts = b"v" in flags, b"k" in flags, b"n" in flags
     echo = b" " + flags[b"O"] if b"O" in flags else b""
 
     def render(stats: Stats, key: bytes, found: Ranged) -> bytes:
         count(stats, found.number)
         now = int(stats.seconds() * 1000)
         parts: list[bytes] = []
-        for name, item in found.items:
+        tail = b""
+        if counts:
+            tail = b" n%d" % found.number
+            for name, item in found.items if keyed else ():
+                tail += _shown_key(name, item, now)
+        for name, item in () if counts else found.items:
             words = b"".join([show(name, item, now) for show in shows])
             if valued:
                 parts += (b"VA %d%b\r\n" % (len(item.value), words), item.value, b"\r\n")
             else:
                 parts.append(b"HD%b\r\n" % words)
-        number = b" n%d" % found.number if counts else b""
-        parts.append(b"%b%b%b\r\n" % (b"MR" if found.more else b"EN", number, echo))
+        parts.append(b"%b%b%b\r\n" % (b"MR" if found.more else b"EN", tail, echo))
         return b"".join(parts)
 
     return render
