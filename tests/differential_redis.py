@@ -32,6 +32,7 @@ class How(Enum):
     SHUFFLED = "as a group whose order, and that of groups in it, means nothing"
     SHAPE = "by the kinds of all that is in it"
     KIND = "by its kind alone"
+    CODE = "by the kind and, of an error, its first word: who may what is said in other words"
 
 
 @frozen
@@ -343,7 +344,9 @@ def numbers() -> Iterator[Script]:
         for place in ("INCR", "DECR"):
             yield script(f"{place} of {name}", ("SET", "k", number), f"{place} k", "GET k")
         yield script(f"INCRBYFLOAT of {name}", ("SET", "k", number), "INCRBYFLOAT k 1", "GET k")
-        yield script(f"HELLO {name}", *(() if name in ("2", "3") else (("HELLO", number),)), "PING")
+        yield script(
+            f"HELLO with {name}", *(() if name in ("2", "3") else (("HELLO", number),)), "PING"
+        )
 
 
 # ---- Arithmetic ----------------------------------------------------------------------------------
@@ -635,7 +638,7 @@ def keys() -> Iterator[Script]:
             yield script(f"{verb} {words}", SETS_K, f"{verb} {words}", "GET k", "DBSIZE", "SET k w",
                          "GET k")  # fmt: skip
     names = (
-        "hello hallo hxllo hllo heello h*llo h[llo hell\\o HELLO a b ab aab ba a] ] ^ - [".split()
+        ["hello", "hallo", "hxllo", "hllo", "heello", "h*llo", "h[llo", "hell\\o", "HELLO", "a", "b", "ab", "aab", "ba", "a]", "]", "^", "-", "["]
     )
     filled: tuple[Word, ...] = ("MSET", *(word for name in names for word in (name, "v")))
     for pattern in (
@@ -643,7 +646,7 @@ def keys() -> Iterator[Script]:
         "h\\*llo", "h\\[llo", "h[\\[]llo", "hell\\\\o", "[", "[a", "[a-", "[]", "[]]", "[]a]", "[^]",
         "[^a]", "[a]", "\\", "a\\", "\\a", "", "*a*b", "*a*a*b", "h[a-zA-Z]llo", "H*", "[h-]*", "[-]",
         "a]", "[^h]*", "[\\]]", "^", "[a-b-c]", "*[", "h[*]llo", "none", "hello", "hell", "helloo",
-        "?*?", "[ab][ab]", "[a-", "[\\", "[^", "[^^]", "*]", "h*[xo]", "***", "[z-a]",
+        "?*?", "[ab][ab]", "[\\", "[^", "[^^]", "*]", "h*[xo]", "***", "[z-a]",
     ):  # fmt: skip
         yield script(f"KEYS {pattern!r}", filled, shuffled(("KEYS", pattern)),
                      shuffled(("SCAN", "0", "COUNT", "1000", "MATCH", pattern)))  # fmt: skip
@@ -1007,11 +1010,64 @@ def not_here() -> Iterator[Script]:
     yield script("not here: CLIENT KILL", "CLIENT KILL ID 0", "PING")
 
 
-SCRIPTS: tuple[Script, ...] = (
-    *arity(), *names(), *numbers(), *arithmetic(), *sets(), *getex(), *expiry(), *many(),
-    *too_long(), *ranges(), *keys(), *connection(), *hello(), *transactions(), *watches(), *wire(),
-    *not_here(),
+# ---- Before and after the login ------------------------------------------------------------------
+
+#: Of these servers the users are ann, who may all, and reader, who may read what begins with app:.
+ANN, READER = "AUTH ann secret", "AUTH reader word"
+
+
+def logins() -> Iterator[Script]:
+    for line in (
+        "GET k", "PING", "SET k v", "ECHO x", "MULTI", "EXEC", "WATCH k", "INFO", "COMMAND COUNT",
+        "CLIENT ID", "CLIENT SETNAME x", "SELECT 0", "FLUSHALL", "NONSENSE a", "GET", "HELLO", "HELLO 2",
+        "HELLO 3", "HELLO 9", "HELLO 3 SETNAME x", "HELLO 3 foo", "RESET", "AUTH", "AUTH a b c",
+        "CONFIG GET x", "DBSIZE", "TIME", "CLIENT NONSENSE",
+    ):  # fmt: skip
+        yield script(f"before the login: {line}", line, ANN, "SET app:k v", "GET app:k")
+    yield script("before the login: QUIT", Raw(one("QUIT").data, -1))
+    yield script("before the login: many words", Raw(b"*11\r\n", -1))
+    yield script("before the login: ten words", Raw(command("MGET", *"abcdefghi"), 1))
+    yield script("before the login: a long word", Raw(b"*2\r\n$3\r\nGET\r\n$16385\r\n", -1))
+    yield script("before the login: a word that may be", ("GET", "k" * 200), ("ECHO", "x" * 16384))
+    yield script("before the login: inline", Raw(b"GET k\r\nPING\r\n", 2))
+    for line in (
+        "AUTH ann wrong", "AUTH nobody secret", "HELLO 3 AUTH ann wrong", "HELLO 2 AUTH nobody x",
+        "AUTH secret",
+    ):  # fmt: skip
+        yield script(f"no login: {line}", line, "GET app:k", "HELLO 3")
+    yield script("login", ANN, "PING", "SET app:k v", "GET app:k", "AUTH ann wrong", "GET app:k",
+                 READER, "GET app:k", ANN, "DEL app:k")  # fmt: skip
+    yield script("login by HELLO", kind("HELLO 3 AUTH ann secret SETNAME x"), "GET none",
+                 "CLIENT GETNAME", kind("HELLO 2"), "GET none")  # fmt: skip
+    yield script("login by HELLO 2", kind("HELLO 2 AUTH ann secret"), "GET none")
+    yield script("RESET forgets who it was", ANN, "GET none", "RESET", "GET none")
+    yield script("commands behind the login in one write", ANN, *["INCR app:n"] * 20, "DEL app:n")
+    yield script("a failed login behind one that was none", "AUTH ann wrong", ANN, "PING")
+    for line in (
+        "GET app:k", "GET other", "SET app:k w", "SET other w", "MGET app:k app:l", "MGET app:k other",
+        "MSET app:k 1 other 2", "DEL app:k", "DEL app:k other", "EXISTS app:k", "EXISTS app:k other",
+        "RENAME app:k app:l", "RENAME app:k other", "INCR app:n", "EXPIRE app:k 100", "TTL app:k",
+        "TTL other", "STRLEN other", "GETEX app:k EX 100", "GETDEL app:k", "FLUSHALL", "FLUSHDB",
+        "WATCH other", "WATCH app:k", "TYPE other", "GETRANGE other 0 1", "APPEND app:k x",
+        "MSETNX app:k 1 other 2", "UNLINK other", "TOUCH other", "PERSIST app:k", "GETSET app:k w",
+        "SETRANGE app:k 0 w", "PSETEX app:k 1000 w", "PEXPIREAT app:k 1", "INCRBYFLOAT app:n 1",
+    ):  # fmt: skip
+        yield script(f"rights: {line}", ANN, "SET app:k v", READER, One(one(line).data, How.CODE), ANN,
+                     "MGET app:k app:l app:n other", "DEL app:k")  # fmt: skip
+    yield script("rights within MULTI", ANN, "SET app:k v", READER, "MULTI", "GET app:k",
+                 One(one("SET app:k w").data, How.CODE), One(one("EXEC").data, How.CODE),
+                 ANN, "GET app:k", "DEL app:k")  # fmt: skip
+    yield script("login within MULTI", "MULTI", ANN, "MULTI", ANN, "GET none", READER, "EXEC")
+
+
+#: What differs in words and numbers only: in RESP3 the others show how such replies look there.
+WORDS_ONLY: tuple[Script, ...] = (*arity(), *numbers())
+OTHERS: tuple[Script, ...] = (
+    *names(), *arithmetic(), *sets(), *getex(), *expiry(), *many(), *too_long(), *ranges(), *keys(),
+    *connection(), *hello(), *transactions(), *watches(), *wire(), *not_here(),
 )  # fmt: skip
+SCRIPTS = WORDS_ONLY + OTHERS
+LOGINS = tuple(logins())
 
 
 # ---- The differences -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Optional, Union
@@ -28,6 +28,8 @@ from mctwist.passwords import User, hash_password, spell
 from tests.differential_redis import (
     AFTERWARDS,
     EXCEPTIONS,
+    LOGINS,
+    OTHERS,
     SCRIPTS,
     WORDS,
     Ask,
@@ -37,8 +39,6 @@ from tests.differential_redis import (
     Raw,
     Script,
     one,
-    script,
-    second,
 )
 from tests.processes import missing, program
 from tests.redis_wire import Malformed, Reader, Reply, command
@@ -54,6 +54,8 @@ CLOSED = "closed"
 Address = tuple[str, int]
 #: A reply, or what came in place of one.
 Answer = Union[Reply, str]
+#: What was asked, how the answer is to be compared, and the answer.
+Played = list[tuple[bytes, How, Answer]]
 
 
 # ---- One connection, one script ------------------------------------------------------------------
@@ -109,10 +111,8 @@ class Connection:
     def end(self) -> "list[Answer]":
         """Half-close; all that still comes, which is the server's end if all is well."""
         assert self._opened is not None
-        try:
+        with suppress(OSError):  # closed by the peer
             self._opened.shutdown(socket.SHUT_WR)
-        except OSError:  # closed by the peer
-            pass
         return self.exchange(b"", -1)
 
     def _open(self) -> None:
@@ -160,11 +160,9 @@ class Connection:
         yield CLOSED if not self._reader.rest else f"closed, behind {self._reader.rest[:100]!r}"
 
 
-def play(
-    script: Script, address: Address, version: int, piece: int = AT_ONCE
-) -> "list[tuple[bytes, How, Answer]]":
-    """What the server at `address` answers: to what, how that is to be compared, and the answer."""
-    played: list[tuple[bytes, How, Answer]] = []
+def play(script: Script, address: Address, version: int, piece: int = AT_ONCE) -> Played:
+    """What the server at `address` answers."""
+    played: Played = []
 
     def ask(connection: Connection, *requests: One) -> None:
         data = b"".join(request.data for request in requests)
@@ -315,6 +313,8 @@ def alike(how: How, theirs: Answer, ours: Answer) -> bool:
         return theirs == ours
     if how is How.KIND:
         return theirs.kind == ours.kind
+    if how is How.CODE:
+        return wire(theirs).split()[:1] == wire(ours).split()[:1]
     if how is How.SHAPE:
         return shape_of(theirs) == shape_of(ours)
     if how is How.SHUFFLED:
@@ -352,7 +352,10 @@ def compare(
     empty(reference)
     empty(subject)
     theirs = play(script, reference, version)
-    ours = play(script, subject, version, piece)
+    judge(script, theirs, play(script, subject, version, piece), f"RESP{version}")
+
+
+def judge(script: Script, theirs: Played, ours: Played, where: str) -> None:
     exception = EXCEPTIONS.get(script.name)
     wrong = []
     differences = 0
@@ -376,17 +379,21 @@ def compare(
     # Not an assert: pytest would spend minutes on the difference of two megabytes.
     if wrong:
         more = [f".. and {len(wrong) - 10} more"] if len(wrong) > 10 else []
-        pytest.fail("\n".join([f"RESP{version}, {script.name}:", *wrong[:10], *more]), False)
+        pytest.fail("\n".join([f"{where}, {script.name}:", *wrong[:10], *more]), False)
 
 
 def names(scripts: Sequence[Script]) -> list[str]:
     return [script.name for script in scripts]
 
 
-@pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("script", SCRIPTS, ids=names(SCRIPTS))
-def test_same_replies(script: Script, version: int, reference: Address, subject: Address) -> None:
-    compare(script, reference, subject, version)
+def test_same_replies(script: Script, reference: Address, subject: Address) -> None:
+    compare(script, reference, subject, 2)
+
+
+@pytest.mark.parametrize("script", OTHERS, ids=names(OTHERS))
+def test_same_replies_in_resp3(script: Script, reference: Address, subject: Address) -> None:
+    compare(script, reference, subject, 3)
 
 
 def size(script: Script) -> int:
@@ -397,16 +404,195 @@ def size(script: Script) -> int:
 
 # Of the many that differ in a word only, some; of those about the wire, all.
 BYTEWISE = [
-    script
-    for number, script in enumerate(SCRIPTS)
-    if size(script) <= BYTEWISE_LIMIT
-    and (number % 10 == 0 or any(isinstance(step, Raw) for step in script.steps))
+    each
+    for number, each in enumerate(SCRIPTS)
+    if size(each) <= BYTEWISE_LIMIT
+    and (number % 10 == 0 or any(isinstance(step, Raw) for step in each.steps))
 ]
 
 
 @pytest.mark.parametrize("script", BYTEWISE, ids=names(BYTEWISE))
 def test_same_replies_byte_by_byte(script: Script, reference: Address, subject: Address) -> None:
     compare(script, reference, subject, 2, piece=1)
+
+
+# ---- Who comes in --------------------------------------------------------------------------------
+
+#: The same people on either side: name, password, whether they only read, and their keys' prefix.
+PEOPLE = [("ann", "secret", False, ""), ("reader", "word", True, "app:")]
+
+
+@contextmanager
+def guarded_redis(folder: Path, executable: str = "") -> "Iterator[Address]":
+    flags: list[str] = ["--user", "default", "off"]
+    for name, password, read_only, prefix in PEOPLE:
+        may = ["+@read", "+@connection", "+@transaction"] if read_only else ["+@all"]
+        flags += ["--user", name, "on", f">{password}", f"~{prefix}*", *may]
+    with redis_server(folder, *flags, executable=executable) as address:
+        yield address
+
+
+@contextmanager
+def guarded_subject(folder: Path) -> "Iterator[Address]":
+    substitute = os.environ.get("REDIS_DIFFERENTIAL_SUBJECT")
+    if substitute:
+        with guarded_redis(folder, shutil.which(substitute) or substitute) as address:
+            yield address
+        return
+    users = folder / "users"
+    users.touch(0o600)
+    lines = [
+        spell(User(name.encode(), hash_password(word.encode(), ln=4), read_only, prefix.encode()))
+        for name, word, read_only, prefix in PEOPLE
+    ]
+    users.write_bytes(b"".join(line + b"\n" for line in lines))
+    with mctwist_server(folder, "--auth-file", str(users)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[tuple[Address, Address]]":
+    """Redis and mctwist, which ask who comes in."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("guarded-redis", "guarded-subject")]
+    with guarded_redis(folders[0]) as reference, guarded_subject(folders[1]) as subject:
+        yield reference, subject
+
+
+@pytest.mark.parametrize("script", LOGINS, ids=names(LOGINS))
+def test_same_to_who_comes_in(script: Script, guarded: "tuple[Address, Address]") -> None:
+    reference, subject = guarded
+    judge(script, play(script, reference, 2), play(script, subject, 2), "with users")
+
+
+# ---- What names the implementation ---------------------------------------------------------------
+
+
+def asked(address: Address, version: int, line: str) -> Reply:
+    with Connection(address, version) as connection:
+        (answer,) = connection.exchange(one(line).data, 1)
+    assert isinstance(answer, Reply), answer
+    return answer
+
+
+def fields(reply: Reply) -> "dict[bytes, Reply]":
+    """A map, or what RESP2 has for it."""
+    assert isinstance(reply.content, tuple)
+    names, values = reply.content[::2], reply.content[1::2]
+    assert {name.kind for name in names} <= {b"$"}
+    return {name.content: value for name, value in zip(names, values)}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_hello_has_the_fields_of_rediss(reference: Address, subject: Address, version: int) -> None:
+    theirs, ours = (asked(address, version, "HELLO") for address in (reference, subject))
+    assert ours.kind == theirs.kind
+    assert list(fields(ours)) == list(fields(theirs))
+    for name in (b"proto", b"mode", b"role", b"modules", b"server"):
+        assert fields(ours)[name] == fields(theirs)[name]
+    for name in (b"version", b"id"):
+        assert fields(ours)[name].kind == fields(theirs)[name].kind
+
+
+def sections(reply: Reply) -> "dict[str, dict[str, str]]":
+    """INFO's text, read as clients do."""
+    assert isinstance(reply.content, bytes)
+    text = reply.content.decode()
+    if reply.kind == b"=":
+        assert text.startswith("txt:")
+        text = text[len("txt:") :]
+    found: dict[str, dict[str, str]] = {}
+    for line in text.split("\r\n"):
+        if line.startswith("# "):
+            current = found[line[2:]] = {}
+        elif line:
+            name, value = line.split(":", 1)
+            current[name] = value
+    return found
+
+
+#: What redis-py, exporters and dashboards look for.
+LOOKED_FOR = {
+    "Server": ["redis_version", "redis_mode", "process_id", "tcp_port", "uptime_in_seconds"],
+    "Clients": ["connected_clients"],
+    "Memory": ["used_memory", "maxmemory"],
+    "Stats": ["total_commands_processed", "keyspace_hits", "keyspace_misses", "evicted_keys"],
+    "Replication": ["role"],
+}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_info_has_the_sections_of_rediss(
+    reference: Address, subject: Address, version: int
+) -> None:
+    empty(reference)
+    empty(subject)
+    for address in (reference, subject):
+        found = sections(asked(address, version, "INFO"))
+        for section, names in LOOKED_FOR.items():
+            assert set(names) <= set(found[section]), section
+        assert found["Keyspace"] == {}
+        assert re.fullmatch(r"7\.0\.\d+", found["Server"]["redis_version"])
+        assert list(sections(asked(address, version, "INFO server"))) == ["Server"]
+        assert sections(asked(address, version, "INFO nonsense")) == {}
+        asked(address, version, "SET k v")
+        (database,) = sections(asked(address, version, "INFO keyspace"))["Keyspace"].items()
+        assert database[0] == "db0"
+        assert database[1].startswith("keys=1,expires=0")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_command_tells_the_arity_and_the_keys(
+    reference: Address, subject: Address, version: int
+) -> None:
+    """What clients that route by key read: of ours, the same as of Redis's."""
+    theirs, ours = (described(address, version) for address in (reference, subject))
+    wanted = {*WORDS, "TIME", "QUIT", "INFO", "COMMAND", "CLIENT", "CONFIG", "HELLO"}
+    assert {name.decode().upper() for name in ours} >= wanted
+    for name, told in ours.items():
+        # Name, arity, flags, first key, last key, step between.
+        assert len(told) == len(theirs[name])
+        for place in (0, 1, 3, 4, 5):
+            assert told[place] == theirs[name][place], (name, place)
+        assert shape_of(told[2])[0] == theirs[name][2].kind  # type: ignore[index]
+    count = asked(subject, version, "COMMAND COUNT")
+    assert count == Reply(b":", b"%d" % len(ours))
+
+
+def described(address: Address, version: int) -> "dict[bytes, tuple[Reply, ...]]":
+    reply = asked(address, version, "COMMAND")
+    assert isinstance(reply.content, tuple)
+    found = {}
+    for told in reply.content:
+        assert isinstance(told.content, tuple)
+        assert isinstance(told.content[0].content, bytes)
+        found[told.content[0].content] = told.content
+    return found
+
+
+def test_a_scan_meets_every_key_once_that_stays(subject: Address) -> None:
+    """Also while others come and go."""
+    empty(subject)
+    keys = {b"key-%d" % number for number in range(500)}
+    with Connection(subject, 2) as connection:
+        connection.exchange(b"".join(command("SET", key, "v") for key in keys), len(keys))
+        met: set[bytes] = set()
+        cursor = b"0"
+        for turn in range(1000):
+            (answer,) = connection.exchange(command("SCAN", cursor, "COUNT", 7), 1)
+            assert isinstance(answer, Reply)
+            (place, found) = answer.content  # type: ignore[misc]
+            met |= {reply.content for reply in found.content}  # type: ignore[union-attr]
+            cursor = place.content  # type: ignore[union-attr]
+            if cursor == b"0":
+                break
+            gone = command("DEL", b"other-%d" % (turn - 1))
+            connection.exchange(command("SET", b"other-%d" % turn, "v") + gone, 2)
+        assert cursor == b"0"
+        assert met >= keys
+        assert all(key.startswith(b"other-") for key in met - keys)
+
+
+# ---- The corpus ----------------------------------------------------------------------------------
 
 
 def test_script_names_are_unique() -> None:
