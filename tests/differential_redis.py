@@ -371,7 +371,8 @@ FLOATS = [
     ("inf", "-inf"), ("1 ", "1"), (" 1", "1"), ("1", "1 "), ("1", " 1"), ("", "1"), ("1", ""),
     ("1", "e"), ("1", "1e"), ("1", "1e+"), ("1", "."), ("1", "-"), ("1", "1,5"), ("abc", "1"),
     ("1", "1e400"), ("1", "1e5000"), ("1", "1e-5000"), ("1e4931", "1e4932"), ("1", "1.5f"),
-    ("1", "1d"), ("1", "0" * 100 + "1"), ("1", "0." + "1" * 100), ("1" * 100, "1"), ("1", "1" * 300),
+    ("1", "1d"), ("1", "0" * 100 + "1"), ("1", "0." + "1" * 100), ("1" * 100, "1"),
+    ("1", "1" * 300),
 ]  # fmt: skip
 
 
@@ -510,7 +511,8 @@ def expiry() -> Iterator[Script]:
                      near(f"{command_} none"), near(f"{command_} a"), near(f"{command_} b"),
                      "PERSIST b", "PERSIST b", "PERSIST none", f"{command_} b")  # fmt: skip
     yield script("the expiry of the last one counts", "SET k v EX 1000", "SET k v", "TTL k",
-                 "SET k v EX 1000", "EXPIRE k 2000", near("TTL k"), "PERSIST k", "TTL k")  # fmt: skip
+                 "SET k v EX 1000", "EXPIRE k 2000", near("TTL k"), "PERSIST k",
+                 "TTL k")  # fmt: skip
     yield script("expired", "SET k v PX 40", "MSET a 1 b 2", "PEXPIRE a 40", "SET c 5 PX 40",
                  "SET d 5 PX 40", "SET e 5 PX 40", "SET f 5 PX 40", "SET g 5 PX 40",
                  "SET h 5 PX 40", Pause(0.08), "GET k", "TTL k", "PTTL k", "EXPIRETIME k", "TYPE k",
@@ -558,11 +560,13 @@ def many() -> Iterator[Script]:
                  ("GETSET", "k", ""), ("MSET", "b", "", "c", ""), "MGET a b c k", "INCR k",
                  "INCRBYFLOAT k 1", "TYPE k", "DBSIZE")  # fmt: skip
     binary = bytes(range(256)) + b"\r\n$-1\r\n*3\r\n"
-    yield script("binary values", ("SET", "k", binary), "GET k", "STRLEN k", ("APPEND", "k", binary),
+    yield script("binary values", ("SET", "k", binary), "GET k", "STRLEN k",
+                 ("APPEND", "k", binary),
                  "GET k", ("GETSET", "k", b"\0"), ("ECHO", binary), ("PING", binary),
                  ("MSET", "a", b"\r\n", "b", b"\xff"), "MGET a b", "GETRANGE k 0 0")  # fmt: skip
     for name, key in {
-        "a space": b"a b", "line ends": b"a\r\nb", "a NUL": b"\0", "all bytes": bytes(range(1, 250)),
+        "a space": b"a b", "line ends": b"a\r\nb", "a NUL": b"\0",
+        "all bytes": bytes(range(1, 250)),
         "250 bytes": KEY_250, "not UTF-8": b"\xff\xfe", "a glob": b"[a]*?\\",
     }.items():  # fmt: skip
         yield script(f"a key with {name}", ("SET", key, "v"), ("GET", key), ("EXISTS", key),
@@ -637,15 +641,16 @@ def keys() -> Iterator[Script]:
         for words in ("", "ASYNC", "SYNC", "async", "foo", "ASYNC SYNC", "0"):
             yield script(f"{verb} {words}", SETS_K, f"{verb} {words}", "GET k", "DBSIZE", "SET k w",
                          "GET k")  # fmt: skip
-    names = (
-        ["hello", "hallo", "hxllo", "hllo", "heello", "h*llo", "h[llo", "hell\\o", "HELLO", "a", "b", "ab", "aab", "ba", "a]", "]", "^", "-", "["]
-    )
+    names = [
+        "hello", "hallo", "hxllo", "hllo", "heello", "h*llo", "h[llo", "hell\\o", "HELLO", "a", "b",
+        "ab", "aab", "ba", "a]", "]", "^", "-", "[",
+    ]  # fmt: skip
     filled: tuple[Word, ...] = ("MSET", *(word for name in names for word in (name, "v")))
     for pattern in (
-        "*", "?", "??", "h?llo", "h*llo", "h**llo", "h[ae]llo", "h[^e]llo", "h[a-b]llo", "h[b-a]llo",
-        "h\\*llo", "h\\[llo", "h[\\[]llo", "hell\\\\o", "[", "[a", "[a-", "[]", "[]]", "[]a]", "[^]",
-        "[^a]", "[a]", "\\", "a\\", "\\a", "", "*a*b", "*a*a*b", "h[a-zA-Z]llo", "H*", "[h-]*", "[-]",
-        "a]", "[^h]*", "[\\]]", "^", "[a-b-c]", "*[", "h[*]llo", "none", "hello", "hell", "helloo",
+        "*", "?", "??", "h?llo", "h*llo", "h**llo", "h[ae]llo", "h[^e]llo", "h[a-b]llo",
+        "h[b-a]llo", "h\\*llo", "h\\[llo", "h[\\[]llo", "hell\\\\o", "[", "[a", "[a-", "[]", "[]]", "[]a]",
+        "[^]", "[^a]", "[a]", "\\", "a\\", "\\a", "", "*a*b", "*a*a*b", "h[a-zA-Z]llo", "H*", "[h-]*",
+        "[-]", "a]", "[^h]*", "[\\]]", "^", "[a-b-c]", "*[", "h[*]llo", "none", "hello", "hell", "helloo",
         "?*?", "[ab][ab]", "[\\", "[^", "[^^]", "*]", "h*[xo]", "***", "[z-a]",
     ):  # fmt: skip
         yield script(f"KEYS {pattern!r}", filled, shuffled(("KEYS", pattern)),
@@ -675,7 +680,8 @@ def connection() -> Iterator[Script]:
                  "SELECT 00", "SELECT 99999999999999999999", "SELECT 2147483648")  # fmt: skip
     yield script("SELECT 1", "SELECT 1", "PING")
     yield script("SELECT 15", "SELECT 15", "PING")
-    yield script("AUTH with no password asked for", "AUTH secret", "AUTH a b c", "AUTH", "AUTH nobody x",
+    yield script("AUTH with no password asked for", "AUTH secret", "AUTH a b c", "AUTH",
+                 "AUTH nobody x",
                  "AUTH nobody x y", "PING")  # fmt: skip
     yield script("AUTH of the default user", "AUTH default x", "PING")
     yield script("CLIENT names", "CLIENT GETNAME", "CLIENT SETNAME me", "CLIENT GETNAME",
@@ -695,7 +701,8 @@ def connection() -> Iterator[Script]:
                  shape("CONFIG GET databases"))  # fmt: skip
     yield script("TIME", shape("TIME"), shape("time"))
     yield script("INFO", kind("INFO"), kind("info"), kind("INFO server"), kind("INFO nonsense"),
-                 kind("INFO server clients"), kind("INFO all"), kind("INFO everything"))  # fmt: skip
+                 kind("INFO server clients"), kind("INFO all"),
+                 kind("INFO everything"))  # fmt: skip
     yield script("COMMAND", kind("COMMAND COUNT"), kind("COMMAND"), "COMMAND DOCS nonsense",
                  kind("COMMAND DOCS get"), kind("command docs GET set"))  # fmt: skip
     yield script("RESET", SETS_K, "RESET", "GET k", "MULTI", "GET k", "RESET", "EXEC", "WATCH k",
@@ -764,7 +771,8 @@ def transactions() -> Iterator[Script]:
         "arity, DISCARD with words": ["MULTI", "SET k 1", "DISCARD now", "EXEC", "GET k"],
         "arity, MULTI with words": ["MULTI now", "SET k 1", "EXEC"],
         "all that is no key's": ["MULTI", "PING", "PING x", "ECHO x", "SELECT 0", "DBSIZE",
-                                 "CLIENT SETNAME me", "CLIENT GETNAME", "FLUSHALL", "DBSIZE", "EXEC"],
+                                 "CLIENT SETNAME me", "CLIENT GETNAME", "FLUSHALL", "DBSIZE",
+                                 "EXEC"],
         "every verb": ["MULTI", "SET k 1", "SETNX k 2", "SETEX a 100 1", "PSETEX b 100000 1",
                        "GETSET k 5", "GETDEL b", "GETEX a PERSIST", "MGET k a b", "MSET c 1 d 2",
                        "MSETNX c 1 e 2", "APPEND k 0", "STRLEN k", "GETRANGE k 0 0",
@@ -796,7 +804,8 @@ def transactions() -> Iterator[Script]:
                  second("GET k"))  # fmt: skip
     yield script("300 in one", "MULTI", *["INCR k"] * 300, "EXEC", "GET k")
     yield script("expiry within a transaction", "MULTI", f"SET k v EXAT {FUTURE}", "PEXPIRETIME k",
-                 "SET k w KEEPTTL", "PEXPIRETIME k", "SET k x", "PEXPIRETIME k", "EXEC")  # fmt: skip
+                 "SET k w KEEPTTL", "PEXPIRETIME k", "SET k x", "PEXPIRETIME k",
+                 "EXEC")  # fmt: skip
 
 
 #: What another does to k meanwhile, where k is "10"; some of it changes nothing.
@@ -833,10 +842,12 @@ def watches() -> Iterator[Script]:
         "of many": ["WATCH k a b c", "MULTI", "GET k", "EXEC"],
         "the same twice": ["WATCH k k k", "MULTI", "GET k", "EXEC"],
         "EXEC unwatches": ["WATCH k", "MULTI", "EXEC", "SET k w", "MULTI", "GET k", "EXEC"],
-        "EXEC that fails unwatches": ["WATCH k", "SET k w", "MULTI", "EXEC", "MULTI", "GET k", "EXEC"],
+        "EXEC that fails unwatches": ["WATCH k", "SET k w", "MULTI", "EXEC", "MULTI", "GET k",
+                                      "EXEC"],
         "DISCARD unwatches": ["WATCH k", "MULTI", "DISCARD", "SET k w", "MULTI", "GET k", "EXEC"],
         "UNWATCH unwatches": ["WATCH k", "SET k w", "UNWATCH", "MULTI", "GET k", "EXEC"],
-        "UNWATCH within MULTI does not": ["WATCH k", "SET k w", "MULTI", "UNWATCH", "GET k", "EXEC"],
+        "UNWATCH within MULTI does not": ["WATCH k", "SET k w", "MULTI", "UNWATCH", "GET k",
+                                      "EXEC"],
         "EXECABORT unwatches": ["WATCH k", "SET k w", "MULTI", "NONSENSE", "EXEC", "MULTI", "GET k",
                                 "EXEC"],
         "of both reasons, the error": ["WATCH k", "SET k w", "MULTI", "NONSENSE", "EXEC"],
@@ -967,7 +978,8 @@ def wire() -> Iterator[Script]:
     for name in ("length: -5", "no dollar", "count: letters", "unbalanced double quotes"):
         before = one("SET a 1").data + one("GET a").data
         behind = one("SET k no").data
-        yield script(f"behind others, broken: {name}", SETS_K, Raw(before + BROKEN[name] + behind, -1),
+        yield script(f"behind others, broken: {name}", SETS_K,
+                     Raw(before + BROKEN[name] + behind, -1),
                      second("GET k"))  # fmt: skip
         yield script(f"within MULTI, broken: {name}", SETS_K, "MULTI", "SET k no",
                      Raw(BROKEN[name] + behind, -1), second("GET k"))  # fmt: skip
@@ -1019,7 +1031,8 @@ ANN, READER = "AUTH ann secret", "AUTH reader word"
 def logins() -> Iterator[Script]:
     for line in (
         "GET k", "PING", "SET k v", "ECHO x", "MULTI", "EXEC", "WATCH k", "INFO", "COMMAND COUNT",
-        "CLIENT ID", "CLIENT SETNAME x", "SELECT 0", "FLUSHALL", "NONSENSE a", "GET", "HELLO", "HELLO 2",
+        "CLIENT ID", "CLIENT SETNAME x", "SELECT 0", "FLUSHALL", "NONSENSE a", "GET", "HELLO",
+        "HELLO 2",
         "HELLO 3", "HELLO 9", "HELLO 3 SETNAME x", "HELLO 3 foo", "RESET", "AUTH", "AUTH a b c",
         "CONFIG GET x", "DBSIZE", "TIME", "CLIENT NONSENSE",
     ):  # fmt: skip
@@ -1044,15 +1057,18 @@ def logins() -> Iterator[Script]:
     yield script("commands behind the login in one write", ANN, *["INCR app:n"] * 20, "DEL app:n")
     yield script("a failed login behind one that was none", "AUTH ann wrong", ANN, "PING")
     for line in (
-        "GET app:k", "GET other", "SET app:k w", "SET other w", "MGET app:k app:l", "MGET app:k other",
-        "MSET app:k 1 other 2", "DEL app:k", "DEL app:k other", "EXISTS app:k", "EXISTS app:k other",
+        "GET app:k", "GET other", "SET app:k w", "SET other w", "MGET app:k app:l",
+        "MGET app:k other",
+        "MSET app:k 1 other 2", "DEL app:k", "DEL app:k other", "EXISTS app:k",
+        "EXISTS app:k other",
         "RENAME app:k app:l", "RENAME app:k other", "INCR app:n", "EXPIRE app:k 100", "TTL app:k",
         "TTL other", "STRLEN other", "GETEX app:k EX 100", "GETDEL app:k", "FLUSHALL", "FLUSHDB",
         "WATCH other", "WATCH app:k", "TYPE other", "GETRANGE other 0 1", "APPEND app:k x",
         "MSETNX app:k 1 other 2", "UNLINK other", "TOUCH other", "PERSIST app:k", "GETSET app:k w",
         "SETRANGE app:k 0 w", "PSETEX app:k 1000 w", "PEXPIREAT app:k 1", "INCRBYFLOAT app:n 1",
     ):  # fmt: skip
-        yield script(f"rights: {line}", ANN, "SET app:k v", READER, One(one(line).data, How.CODE), ANN,
+        yield script(f"rights: {line}", ANN, "SET app:k v", READER, One(one(line).data, How.CODE),
+                     ANN,
                      "MGET app:k app:l app:n other", "DEL app:k")  # fmt: skip
     yield script("rights within MULTI", ANN, "SET app:k v", READER, "MULTI", "GET app:k",
                  One(one("SET app:k w").data, How.CODE), One(one("EXEC").data, How.CODE),
@@ -1145,8 +1161,10 @@ EXCEPTIONS: dict[str, Difference] = {
         Because.NEWER, {0: NOT_CONTAINED % b"[Ll][Ii][Bb]-[Vv][Ee][Rr]"}),
     "CLIENT SETINFO ('NONSENSE', 'x')": Difference(
         Because.NEWER, {0: rb"-ERR Unrecognized option 'NONSENSE'\r\n"}),
-    **any_of(Because.NEWER, {0: rb"-ERR wrong number of arguments for 'client\|setinfo' command\r\n"},
-             "CLIENT SETINFO ()", "CLIENT SETINFO ('LIB-NAME',)", "CLIENT SETINFO ('LIB-NAME', 'a', 'b')"),
+    **any_of(Because.NEWER,
+             {0: rb"-ERR wrong number of arguments for 'client\|setinfo' command\r\n"},
+             "CLIENT SETINFO ()", "CLIENT SETINFO ('LIB-NAME',)",
+             "CLIENT SETINFO ('LIB-NAME', 'a', 'b')"),
     **any_of(Because.PADDED, {1: rb":11\r\n", 2: rb"\$2\r\n11\r\n"}, "INCR of '10 '",
              "INCR of '10  '"),
     **any_of(Because.PADDED, {1: rb":9\r\n", 2: rb"\$1\r\n9\r\n"}, "DECR of '10 '",
