@@ -26,6 +26,8 @@ from bench.witness import NoTestimony, testify, tool
 
 HERE = Path(__file__).parent
 TOOLS = ["memcached", "redis-server", "memcaslap", "redis-benchmark"]
+#: Run where mctwist is, for the cells that are of them.
+KINDS_OF_MCTWIST = ["mctwist-threads", "mctwist-resp"]
 EXTRAS = ["witness", "memory", "cold"]
 
 
@@ -81,9 +83,9 @@ def run(chosen: argparse.Namespace) -> str:
         directory = stack.enter_context(workspace(chosen.dir))
         needed = {name for cell in cells for name in cell.servers}
         if "mctwist" not in chosen.servers:
-            needed.discard("mctwist-threads")
+            needed.difference_update(KINDS_OF_MCTWIST)
         servers: dict[str, Server] = {}
-        for name in [*chosen.servers, "mctwist-threads"]:
+        for name in [*chosen.servers, *KINDS_OF_MCTWIST]:
             if name in needed:
                 servers[name] = stack.enter_context(running(name, directory / name))
                 preload(servers[name])

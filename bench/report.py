@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Optional
 
-from bench.cells import CELLS, Cell, Results
+from bench.cells import CELLS, AsNear, Cell, Results
 from bench.cold import ITEMS, Cold
 from bench.cold import VALUE_SIZE as COLD_SIZE
 from bench.memory import Memory
@@ -52,6 +52,8 @@ def spread(numbers: list[float]) -> str:
 def target(results: Results, cell: Cell) -> str:
     if cell.target is None:
         return ""
+    if isinstance(cell.target, AsNear):
+        return nearness(results, cell, cell.target)
     reached = ratios(results, cell, cell.target.rival, cell.target.cell)
     verdict = ""
     if reached:
@@ -60,6 +62,16 @@ def target(results: Results, cell: Cell) -> str:
         return f">= {cell.target.ratio} x {cell.target.rival}{verdict}"
     title = next(other.title for other in CELLS if other.name == cell.target.cell)
     return f"{spread(reached)} >= {cell.target.ratio} x its own {title}{verdict}"
+
+
+def nearness(results: Results, cell: Cell, wanted: AsNear) -> str:
+    other = next(other for other in CELLS if other.name == wanted.cell)
+    texts = ratios(results, other, "memcached")
+    relations = [ours / text for ours, text in zip(ratios(results, cell, "redis"), texts)]
+    verdict = ""
+    if relations:
+        verdict = ": met" if median(relations) >= 1 else ": missed"
+    return f"{spread(relations)} >= 1 x text's {other.title} to memcached{verdict}"
 
 
 def throughput(results: Results, cells: Sequence[Cell]) -> str:

@@ -2,7 +2,7 @@
 
 Every value follows from its key and sets never change it, so the whole answer to any batch is known
 before the run. The generator then needs no parser: it compares bytes, which is both the strictest
-check there is and the cheapest. Both dialects ask for the same keys in the same order.
+check there is and the cheapest. All dialects ask for the same keys in the same order.
 """
 
 from functools import cache

@@ -248,8 +248,9 @@ async def test_txredisapi(address: Address) -> None:
     txredisapi = importlib.import_module("txredisapi")
     host, port = address
     # It has to be told of a charset to begin a transaction; of latin-1 all bytes are letters.
-    client = await txredisapi.Connection(
-        host, port, reconnect=False, charset="latin-1", convertNumbers=False
+    # Two connections, for a transaction has one to itself.
+    client = await txredisapi.ConnectionPool(
+        host, port, poolsize=2, reconnect=False, charset="latin-1", convertNumbers=False
     )
     binary = BINARY.decode("latin-1")
     try:

@@ -580,9 +580,12 @@ def test_a_scan_meets_every_key_once_that_stays(subject: Address) -> None:
         for turn in range(1000):
             (answer,) = connection.exchange(command("SCAN", cursor, "COUNT", 7), 1)
             assert isinstance(answer, Reply)
-            (place, found) = answer.content  # type: ignore[misc]
-            met |= {reply.content for reply in found.content}  # type: ignore[union-attr]
-            cursor = place.content  # type: ignore[union-attr]
+            assert isinstance(answer.content, tuple)
+            place, found = answer.content
+            assert isinstance(place.content, bytes)
+            assert isinstance(found.content, tuple)
+            cursor = place.content
+            met |= {bytes(reply.content) for reply in found.content}  # type: ignore[arg-type]
             if cursor == b"0":
                 break
             gone = command("DEL", b"other-%d" % (turn - 1))
