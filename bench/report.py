@@ -18,6 +18,7 @@ from bench.cells import CELLS, AsNear, Cell, Results
 from bench.cold import ITEMS, Cold
 from bench.cold import VALUE_SIZE as COLD_SIZE
 from bench.memory import Memory
+from bench.witness import DEPTHS, SUITE, Suite
 
 #: Bytes; peak memory is to stay below.
 MEMORY_TARGET = 120_000_000
@@ -145,6 +146,18 @@ def witnesses(results: Results, said: dict[tuple[str, str], tuple[str, float]]) 
     return table(["cell", "server", "this generator", "another", "which"], rows)
 
 
+def suite_table(suites: dict[str, Suite]) -> str:
+    ours, theirs = (suites.get(name, {}) for name in ("mctwist-resp", "redis"))
+    rows = []
+    for depth in DEPTHS:
+        for name in SUITE:
+            pair = [figures.get((name, depth)) for figures in (theirs, ours)]
+            shown = ["" if rate is None else f"{rate:,.0f}" for rate in pair]
+            ratio = f"{pair[1] / pair[0]:.2f}" if pair[0] and pair[1] else ""
+            rows.append([name if depth == 1 else f"{name}, {depth} pipelined", *shown, ratio])
+    return table(["redis-benchmark's", "redis", "mctwist", "to redis"], rows)
+
+
 def weight(memory: Memory) -> str:
     verdict = "met" if memory.peak_anonymous < MEMORY_TARGET else "missed"
     return (
@@ -215,6 +228,7 @@ def render(
     cells: Sequence[Cell],
     results: Results,
     said: dict[tuple[str, str], tuple[str, float]],
+    suites: dict[str, Suite],
     memory: Optional[Memory],
     cold: Optional[Cold],
 ) -> str:
@@ -226,6 +240,8 @@ def render(
             parts += [f"{how}, its top speed: {top_speed(results, depth)}."]
     if said:
         parts += [WITNESSES, witnesses(results, said)]
+    if suites:
+        parts += ["## redis-benchmark's own tests, once, over RESP", suite_table(suites)]
     if memory is not None:
         stored = "A fresh mctwist that stores 100,000 items of 100 bytes and reads them all."
         parts += ["## Memory", f"{stored} {weight(memory)}"]
