@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from mctwist import operations
-from mctwist.interfaces import IOrderedTransaction, Results, Step, StoreFull
+from mctwist.interfaces import IOrderedTransaction, NeedsWrite, Results, Step, StoreFull
 from mctwist.item import KEPT, Item, size_in_memcached
 from mctwist.testing.contract import BackendCase, Trouble, put_and_fail
 from mctwist.testing.doubles import NOW, SECOND, delete, flush, get, put, step
@@ -205,6 +205,18 @@ class OrderedContract(BackendCase):
         self.assertEqual(popped, keys)
         self.assertEqual(self.do(pop(b"q:", b"q;")), [None])
         self.assertEqual(self.backend.live(), (0, 0))
+
+    def test_a_reader_does_not_pass_over_everything_that_is_dead(self) -> None:
+        for start in range(0, 6000, 1000):
+            self.do(*(put(b"%05d" % n) for n in range(start, start + 1000)))
+        self.do(flush(), put(b"x"))
+        look = first(b"", END)
+        for patient in (False, True):
+            self.assertRaises(NeedsWrite, self.backend.read, [look], NOW, patient)
+        ((key, _),) = self.do(look)
+        self.assertEqual(key, b"x")
+        for patient in (False, True):
+            self.assertEqual(self.backend.read([look], NOW, patient)[0][0], b"x")
 
     def test_a_patient_reader_sees_one_state(self) -> None:
         self.do(put(b"a"), put(b"b"))
