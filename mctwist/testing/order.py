@@ -52,6 +52,12 @@ def pop_and_fail(
     raise Trouble(repr(start))
 
 
+def flush_look_and_fail(transaction: IOrderedTransaction, key: bytes) -> None:
+    """An operation that flushes, finds nothing, and then raises."""
+    transaction.flush(0)
+    raise Trouble(repr(transaction.first(b"", END)))
+
+
 def first(start: bytes, end: bytes, last: bool = False) -> Step:
     """A step that looks for the lowest key, or the highest."""
     return step(first_between, b"", start, end, last)
@@ -185,6 +191,8 @@ class OrderedContract(BackendCase):
             pop(b"", END), step(pop_and_fail, b"", b"", END, 50), first(b"", END), pop(b"", END)
         )
         self.assertEqual([results[2][0], results[3][0]], [b"001", b"001"])
+        self.assertEqual(len(self.seen_between(b"", END)), 98)
+        self.do(step(flush_look_and_fail, b""))
         self.assertEqual(len(self.seen_between(b"", END)), 98)
 
     def test_a_queue_is_emptied_in_order_and_each_entry_comes_once(self) -> None:
