@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from mctwist import operations
-from mctwist.interfaces import IOrderedTransaction, Results, Step, StoreFull
+from mctwist.interfaces import IOrderedTransaction, NeedsWrite, Results, Step, StoreFull
 from mctwist.item import KEPT, Item, size_in_memcached
 from mctwist.testing.contract import BackendCase, Trouble, put_and_fail
 from mctwist.testing.doubles import NOW, SECOND, delete, flush, get, put, step
@@ -50,6 +50,12 @@ def pop_and_fail(
     for _ in range(count):
         pop_between(transaction, key, start, end)
     raise Trouble(repr(start))
+
+
+def flush_look_and_fail(transaction: IOrderedTransaction, key: bytes) -> None:
+    """An operation that flushes, finds nothing, and then raises."""
+    transaction.flush(0)
+    raise Trouble(repr(transaction.first(b"", END)))
 
 
 def first(start: bytes, end: bytes, last: bool = False) -> Step:
@@ -186,6 +192,8 @@ class OrderedContract(BackendCase):
         )
         self.assertEqual([results[2][0], results[3][0]], [b"001", b"001"])
         self.assertEqual(len(self.seen_between(b"", END)), 98)
+        self.do(step(flush_look_and_fail, b""))
+        self.assertEqual(len(self.seen_between(b"", END)), 98)
 
     def test_a_queue_is_emptied_in_order_and_each_entry_comes_once(self) -> None:
         keys = [b"q:%05d" % n for n in range(3000)]
@@ -205,6 +213,18 @@ class OrderedContract(BackendCase):
         self.assertEqual(popped, keys)
         self.assertEqual(self.do(pop(b"q:", b"q;")), [None])
         self.assertEqual(self.backend.live(), (0, 0))
+
+    def test_a_reader_does_not_pass_over_everything_that_is_dead(self) -> None:
+        for start in range(0, 6000, 1000):
+            self.do(*(put(b"%05d" % n) for n in range(start, start + 1000)))
+        self.do(flush(), put(b"x"))
+        look = first(b"", END)
+        for patient in (False, True):
+            self.assertRaises(NeedsWrite, self.backend.read, [look], NOW, patient)
+        ((key, _),) = self.do(look)
+        self.assertEqual(key, b"x")
+        for patient in (False, True):
+            self.assertEqual(self.backend.read([look], NOW, patient)[0][0], b"x")
 
     def test_a_patient_reader_sees_one_state(self) -> None:
         self.do(put(b"a"), put(b"b"))
