@@ -11,6 +11,8 @@ import pymemcache  # type: ignore[import-untyped]
 import pytest
 import redis
 from pymemcache import serde
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.processes import PATIENCE, Server, complaints, program
 from tests.test_users import line, users
@@ -149,7 +151,9 @@ def test_users(tmp_path: Path, protocol: int) -> None:
     path = users(tmp_path, line(b"ann", b"a"), line(b"reader", b"r", True))
     with Server(tmp_path, *LISTEN, "--auth-file", str(path)) as running:
         for options in ({}, {"username": "ann", "password": "b"}):
-            client = connect(running, 0, protocol=protocol, **options)
+            # Left to itself it would try again, and have to wait as whoever guesses.
+            once = Retry(NoBackoff(), 0)
+            client = connect(running, 0, protocol=protocol, retry=once, **options)
             with client as stranger, pytest.raises(redis.AuthenticationError):
                 stranger.get("k")
         with connect(running, 0, protocol=protocol, username="ann", password="a") as client:
