@@ -48,7 +48,7 @@ class Reply:
     def __str__(self) -> str:
         if not isinstance(self.content, tuple):
             text = repr(self.content)
-            return self.kind.decode() + (text if len(text) < 200 else f"{text[:80]} .. {len(text)}")
+            return self.kind.decode() + (text if len(text) < 400 else f"{text[:80]} .. {len(text)}")
         inside = [str(reply) for reply in self.content]
         if len(inside) > 20:
             inside[10:-10] = [f".. {len(inside) - 20} .."]

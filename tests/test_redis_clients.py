@@ -22,12 +22,17 @@ import redis
 import redis.asyncio
 from pymemcache import serde  # type: ignore[import-untyped]
 from pymemcache.client.base import Client  # type: ignore[import-untyped]
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.processes import PATIENCE, ROOT, Server, complaints, eventually, program
+from tests.redis_wire import command
 from tests.test_redis_differential import Address, redis_server
 
 in_reactor: Callable[..., Callable[..., Any]] = pytest_twisted.ensureDeferred
 
+#: Who is not answered fails, and does not ask ten times more.
+ONCE = Retry(NoBackoff(), 0)
 BINARY = bytes(range(256)) + b"\r\n$-1\r\n*3\r\n"
 
 
@@ -60,7 +65,9 @@ def tcp(server: Server) -> Address:
 
 def make(address: Address, protocol: int = 2, **options: Any) -> Any:
     host, port = address
-    return redis.Redis(host, port, protocol=protocol, socket_timeout=PATIENCE, **options)
+    return redis.Redis(
+        host, port, protocol=protocol, socket_timeout=PATIENCE, retry=ONCE, **options
+    )
 
 
 # ---- redis-py ------------------------------------------------------------------------------------
@@ -389,7 +396,7 @@ def test_redis_cli(address: Address, version: "list[str]") -> None:
 
 
 def test_redis_clis_pipe(address: Address) -> None:
-    requests = b"".join(b"SET k%d %d\r\n" % (number, number) for number in range(5000))
+    requests = b"".join(command("SET", f"k{number}", number) for number in range(5000))
     told = run(address, "redis-cli", "--pipe", input=requests)
     assert b"errors: 0, replies: 5000" in told
     with closing(make(address)) as client:
