@@ -7,7 +7,7 @@ with the round.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Optional
+from typing import Union
 
 from attrs import frozen
 
@@ -17,6 +17,7 @@ from bench.wire import exchanges
 
 ALL = ("memcached", "redis", "mctwist")
 NO_REDIS = ("memcached", "mctwist")
+RESP = ("redis", "mctwist-resp")
 
 
 @frozen
@@ -26,6 +27,13 @@ class Target:
     rival: str
     ratio: float
     cell: str = ""
+
+
+@frozen
+class AsNear:
+    """To be as near to Redis as text is to memcached in the cell of that name, round by round."""
+
+    cell: str
 
 
 @frozen
@@ -40,7 +48,7 @@ class Cell:
     kind: str
     depth: int
     connections: int
-    target: Optional[Target] = None
+    target: Union[Target, AsNear, None] = None
     servers: tuple[str, ...] = ALL
     dialect: str = ""
 
@@ -53,7 +61,8 @@ def binary(kind: str, depth: int) -> Cell:
     return Cell(f"b{text}", title, kind, depth, 50, target, NO_REDIS, "binary")
 
 
-# Each meta and binary cell stands behind the classic one that it is held against.
+# Each meta and binary cell stands behind the classic one that it is held against; RESP's
+# stand together.
 CELLS = [
     Cell("get", "get", "get", 1, 50, Target("memcached", 0.75)),
     Cell("mg", "mg KEY v", "mg", 1, 50, Target("mctwist", 0.9, "get"), NO_REDIS),
@@ -69,6 +78,10 @@ CELLS = [
     Cell("ms32", "ms, 32 pipelined", "ms", 32, 50, Target("mctwist", 0.9, "set32"), NO_REDIS),
     binary("set", 32),
     Cell("mix32", "9 get : 1 set, 32 pipelined", "mix", 32, 50),
+    Cell("resp-get", "GET over RESP", "get", 1, 50, AsNear("get"), RESP),
+    Cell("resp-set", "SET over RESP", "set", 1, 50, AsNear("set"), RESP),
+    Cell("resp-get32", "GET over RESP, 32 pipelined", "get", 32, 50, AsNear("get32"), RESP),
+    Cell("resp-set32", "SET over RESP, 32 pipelined", "set", 32, 50, AsNear("set32"), RESP),
     Cell("set1", "set, 1 connection", "set", 1, 1),
     Cell("get-threads", "get, read in threads", "get", 1, 50, None, ("mctwist-threads",)),
     Cell("get-tls", "get, over TLS", "get", 1, 50, None, ("mctwist-tls",)),

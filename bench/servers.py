@@ -82,6 +82,11 @@ def mctwist_tls(port: int, directory: Path) -> list[str]:
     return [*mctwistd(directory), "--listen", f"auto=ssl:{port}:{pair}:interface=127.0.0.1"]
 
 
+def mctwist_resp(port: int, directory: Path) -> list[str]:
+    # The same, for a first byte of RESP's makes a connection speak that.
+    return mctwist(port, directory)
+
+
 def mctwist_threads(port: int, directory: Path) -> list[str]:
     return [*mctwist(port, directory), "--inline-reads", "never"]
 
@@ -94,11 +99,15 @@ def mctwist_many(port: int, directory: Path) -> list[str]:
     return [*mctwist(port, directory), "--conn-limit", "12000"]
 
 
+#: What is spoken to those that are not spoken to in text.
+DIALECTS = {"redis": "resp", "mctwist-resp": "resp"}
+
 #: How each is started.
 COMMANDS: dict[str, Callable[[int, Path], list[str]]] = {
     "memcached": memcached,
     "redis": redis,
     "mctwist": mctwist,
+    "mctwist-resp": mctwist_resp,
     "mctwist-threads": mctwist_threads,
     "mctwist-inline": mctwist_inline,
     "mctwist-many": mctwist_many,
@@ -127,7 +136,7 @@ def running(name: str, directory: Path, *flags: str) -> Iterator[Server]:
         if not listens(port, process):
             said = (directory / "log").read_text(errors="replace")[-1000:]
             raise NotStarted(f"{name} does not listen; it said:\n{said}")
-        dialect = "resp" if name == "redis" else "text"
+        dialect = DIALECTS.get(name, "text")
         yield Server(name, dialect, port, process.pid, name == "mctwist-tls")
     finally:
         process.terminate()

@@ -79,6 +79,26 @@ def redis_benchmark(cell: Cell, server: Server, seconds: float, rate: float) -> 
     return number(rf'"{cell.kind.upper()}","([\d.]+)"', said)
 
 
+#: What redis-benchmark is asked for besides, where all speak RESP, and its names for that.
+SUITE = {"SET": "set", "GET": "get", "INCR": "incr", "MSET (10 keys)": "mset"}
+DEPTHS = (1, 32)
+
+#: Operations a second, by the name of the test and how many are pipelined.
+Suite = dict[tuple[str, int], float]
+
+
+def suite(server: Server, count: int) -> Suite:
+    """redis-benchmark's own tests, `count` commands each, ten times as many where pipelined."""
+    rates = {}
+    for depth in DEPTHS:
+        flags = ["-P", str(depth), "-n", str(count * (10 if depth > 1 else 1)), "-r", str(KEYS)]
+        tests = ["-t", ",".join(SUITE.values()), "-d", str(VALUE_SIZE), "--csv"]
+        said = run(["redis-benchmark", "-p", str(server.port), *flags, *tests], 600)
+        for name in SUITE:
+            rates[name, depth] = number(rf'"{re.escape(name)}","([\d.]+)"', said)
+    return rates
+
+
 def run(command: list[str], seconds: float) -> str:
     """What the tool said; it is killed when it takes longer."""
     try:

@@ -122,7 +122,10 @@ class StartError(Exception):
 
 
 class NeedsWrite(Exception):
-    """A step run on a snapshot wants to write; nothing of its list has been answered."""
+    """
+    A step run on a snapshot wants to write, or has too much to look through; nothing of its list
+    has been answered.
+    """
 
 
 class ITransaction(Interface):

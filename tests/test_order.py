@@ -45,6 +45,8 @@ class LMDBOftenTests(OrderedContract, ScanContract, SynchronousTestCase):
 class DirectoryTests(ScanContract, KeptContract, SynchronousTestCase):
     """A file a key, in no order."""
 
+    seeds = 1
+
     def make_backend(self, path: str, **limits: Any) -> IBackend:
         return DirectoryBackend(path, "never", **limits)
 

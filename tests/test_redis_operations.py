@@ -128,7 +128,7 @@ class RedisOperationTests(SynchronousTestCase):
             *((word, 1, Fault.NOT_AN_INTEGER) for word in _NO_INTEGERS),
         ):
             item = OLD._replace(value=value)
-            left = (value if isinstance(expected, Fault) else b"%d" % expected, 7, LATER)
+            left = (b"%d" % expected if isinstance(expected, int) else value, 7, LATER)
             self.check(redis.count, (delta,), expected, left, item)
 
     def test_numbers_are_added_as_redis_adds_them(self) -> None:

@@ -578,6 +578,7 @@ class BadInputTests(RespTestCase):
             (b"*+1\r\n", b"invalid multibulk length"),
             (b"*1_0\r\n", b"invalid multibulk length"),
             (b"*1\r\n:1\r\n", b"expected '$', got ':'"),
+            (b"*1\r\n\r\n", b"expected '$', got ' '"),
             (b"*1\r\n$-5\r\n", b"invalid bulk length"),
             (b"*1\r\n$536870913\r\n", b"invalid bulk length"),
             (b"*1\r\n$99999999999999999999\r\n", b"invalid bulk length"),

@@ -36,9 +36,9 @@ MOST_VICTIMS = 500
 MOST_BYTES = 1 << 20
 #: ... and passes over so many for each of them, ...
 MOST_SPARED = 20
-#: ... but over no more than so many that must be kept before it turns to the young, and then over
-#: as many of these.
-MOST_KEPT = 1000
+#: ... but over no more than so many that must be kept, beside two for each item that it writes,
+#: before it turns to the young; where it writes nothing nobody waits for it, and it may be more.
+FEW_KEPT, MOST_KEPT = 20, 1000
 
 #: The places behind one, in order, and the keys that may be there.
 InOrder = Callable[[int], "Generator[tuple[int, bytes], None, None]"]
@@ -53,6 +53,7 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
     state = transaction.state
     victims: list[Entry] = []
     kept = 0
+    most_kept = FEW_KEPT + 2 * transaction.written if transaction.written else MOST_KEPT
     most = MOST_VICTIMS + 2 * transaction.written
     least = max(allowed, state.stored - MOST_BYTES - 2 * transaction.growth)
     steps = most * MOST_SPARED
@@ -62,14 +63,14 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
         while state.stored > least and len(victims) < most and steps:
             steps -= 1
             found = None
-            if kept > MOST_KEPT or state.place - state.gate > YOUNG * state.items:
+            if kept > most_kept or state.place - state.gate > YOUNG * state.items:
                 found = next(young, None)
             is_young = found is not None
             if found is not None:
                 place, key = found
                 state.gate = place
                 item = None if sieve.admit(place) else transaction.at(key, place)
-            elif kept > MOST_KEPT:
+            elif kept > most_kept:
                 break
             else:
                 found = next(old, None)

@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Callable, Optional
 
+from mctwist.interfaces import NeedsWrite
 from mctwist.item import Item
 
 #: So many gaps are remembered, ...
@@ -103,12 +104,15 @@ def walk(
     end: bytes,
     most: int,
     last: bool,
+    patience: Optional[int] = None,
 ) -> "Iterator[tuple[bytes, Item]]":
     """
     What is alive in `start <= key < end`, in order, upwards or, `last`, downwards.
 
     :param get: what is alive under a key.
     :param most: about how many are wanted.
+    :param patience: how many may be passed over in a row; None: any number.
+    :raises NeedsWrite: those were more.
     """
     edge = end if last else start  # nothing has been alive from here on
     passed = 0
@@ -133,5 +137,7 @@ def walk(
             if passed >= WORTH:
                 gaps.add(*((start, edge) if last else (edge, end)))
             return
+        if patience is not None and passed > patience:
+            raise NeedsWrite
         start, end = (start, found[-1]) if last else (found[-1] + b"\0", end)
         count = min(2 * count, MANY)

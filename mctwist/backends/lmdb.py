@@ -409,7 +409,7 @@ class LMDBBackend:
                 state,
                 now,
                 limit=None if self._evicts else self._packing.limit,
-                most_kept=self._packing.allowed if self._evicts else None,
+                most_kept=self._packing.limit,
                 between=locked(between, self._lock),
                 gaps=self._gaps,
             )
@@ -438,7 +438,7 @@ class LMDBBackend:
             state.now = max(state.now, now)
             record = state.encode()
             if state.stored > before.stored:
-                self._check_room()
+                self._check_room(state)
             self._append(record, entries, bool(lists))
             self._publish(transaction, entries, changes)
         elif transaction.gaps is not None:
@@ -450,12 +450,14 @@ class LMDBBackend:
             self.evicted(victims)
         return answers
 
-    def _check_room(self) -> None:
+    def _check_room(self, state: State) -> None:
         assert self._journal is not None
         assert self._tables is not None
         if self._stuck is not None:
             raise StoreFull(str(self._stuck))
-        if self._evicts or self._taken <= self._packing.most_bytes:
+        # Eviction makes room in the pages; but not of what must be kept.
+        evicts = self._evicts and state.kept <= self._packing.allowed
+        if evicts or self._taken <= self._packing.most_bytes:
             return
         # What has been deleted since the last checkpoint may have made room.
         if not self._has_looked_for_room:

@@ -78,6 +78,7 @@ class MemoryBackend:
         self._begin()
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
+        self._changes = []
         state = self._state.copy()
         transaction = Transaction(
             self._items.get,

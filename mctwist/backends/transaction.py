@@ -40,6 +40,9 @@ from mctwist.item import BYTES, KEPT, Entry, Item, size_in_memcached, without_va
 #: A batch stops starting lists when its results hold this many bytes; the rest waits.
 MOST_BATCH_BYTES = 16 << 20
 
+#: A snapshot passes over so many dead keys in a row: more is for the storage thread, to do once.
+PATIENCE = 2000
+
 Read = Callable[[bytes], Optional[Item]]
 
 #: What a batch has changed: a key, what it now holds, and what it held before the batch.
@@ -124,7 +127,8 @@ class Snapshot:
     def _walk(
         self, start: bytes, end: bytes, most: int, last: bool
     ) -> "Iterator[tuple[bytes, Item]]":
-        return walk(self._between, self._gaps, self.get, start, end, most, last)
+        between, gaps, get = self._between, self._gaps, self.get
+        return walk(between, gaps, get, start, end, most, last, PATIENCE)
 
     def put(
         self,

@@ -65,6 +65,9 @@ _plain_set = re.compile(
 # A dictionary finds a length in a third of the time of int().
 _LENGTHS = {b"%d" % length: length for length in range(1, KEY_LENGTH + 1)}
 
+# What announces a short word.
+_SHORT = {b"$%d" % length: length for length in range(1024)}
+
 _is_count = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 _NO_AUTH = b"-NOAUTH Authentication required.\r\n"
@@ -145,7 +148,7 @@ class RespProtocol(Connection, Protocol):
         try:
             start = self._requests(data)
         except ProtocolError as error:
-            self._say(b"-ERR Protocol error: %b\r\n" % error.args[0])
+            self._say(replies.error(b"ERR Protocol error: " + error.args[0]))
             self.finish("error")
             return
         if self._asking:
@@ -240,24 +243,36 @@ class RespProtocol(Connection, Protocol):
 
     def _elements(self, data: bytes, start: int) -> int:
         """Take words of the array that has begun, and run it when it is whole."""
-        words, size = self._words, len(data)
         if not self._left:
             return start
+        words, size = self._words, len(data)
+        largest = self._settings.max_item_size
         while self._left:
-            if self._bulk < 0:
-                end = self._line_end(data, start, b"too big bulk count string")
-                if end < 0:
+            length = self._bulk
+            if length < 0:
+                end = data.find(b"\r\n", start)
+                # Most words are short, and a dictionary is faster than what is strict.
+                announced = _SHORT.get(data[start:end])
+                if announced is not None:
+                    length = announced
+                elif self._line_end(data, start, b"too big bulk count string") < 0:
                     return start
-                self._announced(data[start : start + 1], data[start + 1 : end])
+                else:
+                    length = self._announced(data[start : start + 1], data[start + 1 : end])
                 start = end + 2
-            end = start + self._bulk
-            if self._bulk > self._settings.max_item_size:
+                if length <= largest:
+                    self._weight += length + _WORD
+                    if self._weight > MOST_REQUEST + largest:
+                        raise ProtocolError(b"too big request")
+            end = start + length
+            if length > largest:
                 # Whatever it is for, it is too large: it goes by, perhaps beyond the answer.
                 self._spoiled = True
                 self._skipped = max(end + 2 - size, 0)
                 words.append(b"")
             elif end + 2 > size:
-                self._needed = self._bulk + 2
+                self._bulk = length
+                self._needed = length + 2
                 return start
             else:
                 words.append(data[start:end])
@@ -268,8 +283,8 @@ class RespProtocol(Connection, Protocol):
         self._run(words, self._spoiled)
         return start
 
-    def _announced(self, mark: bytes, digits: bytes) -> None:
-        """The next word has so many bytes."""
+    def _announced(self, mark: bytes, digits: bytes) -> int:
+        """How many bytes the next word has. Raises `ProtocolError`."""
         if mark != b"$":
             raise ProtocolError(b"expected '$', got '%b'" % mark)
         if not _is_count(digits) or not 0 <= int(digits) <= MOST_BULK:
@@ -277,11 +292,7 @@ class RespProtocol(Connection, Protocol):
         length = int(digits)
         if length > MOST_STRANGE_BULK and self._rights is None:
             raise ProtocolError(b"unauthenticated bulk length")
-        self._bulk = length
-        if length <= self._settings.max_item_size:
-            self._weight += length + _WORD
-            if self._weight > MOST_REQUEST + self._settings.max_item_size:
-                raise ProtocolError(b"too big request")
+        return length
 
     def _inline(self, data: bytes, start: int) -> int:
         """Run a line; return where the next begins; -1: it has not come whole."""

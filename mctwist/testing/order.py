@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Optional
 
 from mctwist import operations
-from mctwist.interfaces import IOrderedTransaction, Results, Step, StoreFull
+from mctwist.interfaces import IOrderedTransaction, NeedsWrite, Results, Step, StoreFull
 from mctwist.item import KEPT, Item, size_in_memcached
 from mctwist.testing.contract import BackendCase, Trouble, put_and_fail
 from mctwist.testing.doubles import NOW, SECOND, delete, flush, get, put, step
@@ -50,6 +50,12 @@ def pop_and_fail(
     for _ in range(count):
         pop_between(transaction, key, start, end)
     raise Trouble(repr(start))
+
+
+def flush_look_and_fail(transaction: IOrderedTransaction, key: bytes) -> None:
+    """An operation that flushes, finds nothing, and then raises."""
+    transaction.flush(0)
+    raise Trouble(repr(transaction.first(b"", END)))
 
 
 def first(start: bytes, end: bytes, last: bool = False) -> Step:
@@ -186,6 +192,8 @@ class OrderedContract(BackendCase):
         )
         self.assertEqual([results[2][0], results[3][0]], [b"001", b"001"])
         self.assertEqual(len(self.seen_between(b"", END)), 98)
+        self.do(step(flush_look_and_fail, b""))
+        self.assertEqual(len(self.seen_between(b"", END)), 98)
 
     def test_a_queue_is_emptied_in_order_and_each_entry_comes_once(self) -> None:
         keys = [b"q:%05d" % n for n in range(3000)]
@@ -205,6 +213,18 @@ class OrderedContract(BackendCase):
         self.assertEqual(popped, keys)
         self.assertEqual(self.do(pop(b"q:", b"q;")), [None])
         self.assertEqual(self.backend.live(), (0, 0))
+
+    def test_a_reader_does_not_pass_over_everything_that_is_dead(self) -> None:
+        for start in range(0, 6000, 1000):
+            self.do(*(put(b"%05d" % n) for n in range(start, start + 1000)))
+        self.do(flush(), put(b"x"))
+        look = first(b"", END)
+        for patient in (False, True):
+            self.assertRaises(NeedsWrite, self.backend.read, [look], NOW, patient)
+        ((key, _),) = self.do(look)
+        self.assertEqual(key, b"x")
+        for patient in (False, True):
+            self.assertEqual(self.backend.read([look], NOW, patient)[0][0], b"x")
 
     def test_a_patient_reader_sees_one_state(self) -> None:
         self.do(put(b"a"), put(b"b"))
@@ -275,6 +295,9 @@ class OrderedContract(BackendCase):
 class ScanContract(BackendCase):
     """What every `IBackend` promises of `scan`, and of what it tells of its writes."""
 
+    #: How often everything is done at once.
+    seeds = 3
+
     def scanned(self, most: int = 10, now: int = NOW) -> "list[bytes]":
         """The keys that a scan meets."""
         keys: list[bytes] = []
@@ -322,7 +345,7 @@ class ScanContract(BackendCase):
         self.assertEqual(found, 100)
 
     def test_what_stays_is_met_whatever_happens(self) -> None:
-        for seed in range(3):
+        for seed in range(self.seeds):
             dice = random.Random(seed)
             cursor = 0
             met: set[tuple[bytes, int]] = set()
@@ -370,11 +393,11 @@ class KeptContract(BackendCase):
 
     limit = 1 << 20
 
-    def limited(self, evicts: bool = True) -> None:
+    def limited(self) -> None:
         """Use a store that may hold a mebibyte."""
         self.shut(self.backend)
-        self.path = str(self.directory / f"limited-{evicts}")
-        self.backend = self.opened(self.path, limit=self.limit, evicts=evicts)
+        self.path = str(self.directory / "limited")
+        self.backend = self.opened(self.path, limit=self.limit)
 
     @property
     def kept(self) -> int:
@@ -428,34 +451,30 @@ class KeptContract(BackendCase):
         self.assertTrue(left.count(None) > 20, left.count(None))
 
     def test_when_only_that_is_left_nothing_may_grow_and_the_rest_goes_on(self) -> None:
-        for evicts in (True, False):
-            self.limited(evicts)
-            results = self.fill(b"kept", 200, kept=True)
-            refused = [isinstance(result, StoreFull) for result in results]
-            number = refused.index(True)
-            self.assertTrue(110 < number < 135, number)
-            self.assertTrue(all(refused[number:]))
-            self.assertTrue(self.kept <= self.limit)
-            results = self.do(
-                put(b"new", b"v" * 8_000),
-                get(b"kept-0"),
-                keep(b"kept-1", b"v" * 16_000),
-                keep(b"kept-2", b"v" * 7_999),
-                delete(b"kept-3"),
-                keep(b"kept-4", b"v" * 8_000),
-                put(b"new", b"v" * 4_000),
-            )
-            self.assertEqual([isinstance(result, StoreFull) for result in results],
-                             [True, False, True, False, False, False, False])  # fmt: skip
-            self.assertEqual(len(results[1].value), 8_000)
-            # What would be kept by its mark alone, without growing, takes room as well.
-            self.do(*(put(b"kept-%d" % n, b"v" * 8_000) for n in range(5, 10)))
-            if evicts:
-                more = self.do(*(keep(b"more-%d" % n, b"v" * 8_000) for n in range(7)))
-                self.assertIsInstance(more[-1], StoreFull)
-                again = self.do(*(keep(b"kept-%d" % n, b"v" * 8_000) for n in range(5, 10)))
-                self.assertTrue(any(isinstance(result, StoreFull) for result in again))
-                self.assertTrue(self.kept <= self.limit)
+        self.limited()
+        refused = [isinstance(one, StoreFull) for one in self.fill(b"kept", 200, kept=True)]
+        number = refused.index(True)
+        self.assertTrue(110 < number < 135, number)
+        self.assertTrue(all(refused[number:]))
+        self.assertTrue(self.kept <= self.limit)
+        results = self.do(
+            put(b"new", b"v" * 8_000),
+            get(b"kept-0"),
+            keep(b"kept-1", b"v" * 20_000),
+            keep(b"kept-2", b"v" * 7_999),
+            delete(b"kept-3"),
+            keep(b"kept-4", b"v" * 8_000),
+            put(b"new", b"v" * 4_000),
+        )
+        self.assertEqual([isinstance(result, StoreFull) for result in results],
+                         [True, False, True, False, False, False, False])  # fmt: skip
+        self.assertEqual(len(results[1].value), 8_000)
+        # What the mark alone makes kept, without growing, takes room as well.
+        self.do(*(put(b"kept-%d" % n, b"v" * 8_000) for n in range(5, 10)))
+        self.do(*(keep(b"more-%d" % n, b"v" * 8_000) for n in range(7)))
+        again = self.do(*(keep(b"kept-%d" % n, b"v" * 8_000) for n in range(5, 10)))
+        self.assertTrue(any(isinstance(result, StoreFull) for result in again))
+        self.assertTrue(self.kept <= self.limit)
 
     def test_a_limit_below_what_is_kept_keeps_nobody_busy(self) -> None:
         self.limited()
@@ -473,8 +492,9 @@ class KeptContract(BackendCase):
     def test_what_is_dead_is_not_kept(self) -> None:
         self.limited()
         expiry = NOW + SECOND
-        self.do(*(keep(b"%d" % n, b"v" * 8_000, expiry) for n in range(90)))
-        self.assertIsInstance(self.do(put(b"new", b"v" * 200_000))[0], StoreFull)
+        self.do(*(keep(b"%d" % n, b"v" * 8_000, expiry) for n in range(120)))
+        refused = isinstance(self.do(put(b"new", b"v" * 100_000))[0], StoreFull)
+        self.assertTrue(refused)
         for turn in range(70):
             self.batch(now=expiry + turn * SECOND)
         self.assertEqual(self.kept, 0)
