@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint bench clean
+.PHONY: run test huey lint bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= mctwist --interface 127.0.0.1 --port 11211 --storage ./mctwist-data $(ARGS)
 
 test: $(VENV)/test.stamp
 	REQUIRE_SERVERS=$(REQUIRE_SERVERS) $(BIN)/python -b -W error -m pytest $(ARGS)
+
+# Ten thousand tasks, with and without a kill of the server; the suite does some hundreds.
+huey: $(VENV)/test.stamp
+	HUEY_TASKS=10000 $(BIN)/python -b -W error -m pytest tests/test_huey.py $(ARGS)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .

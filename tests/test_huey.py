@@ -25,15 +25,17 @@ from tests.processes import PATIENCE, ROOT, Server, complaints, eventually
 os.environ["HUEY_SLOW_TESTS"] = "1"
 from huey.tests import base, test_storage  # type: ignore[import-untyped]
 
-#: What the suite has the consumers do; HUEY_TASKS asks for more.
-TASKS = int(os.environ.get("HUEY_TASKS", "1000"))
+#: What the suite has the consumers do; `make huey` asks for ten thousand.
+TASKS = int(os.environ.get("HUEY_TASKS", "300"))
 WORKERS = 4
 
 KIND = os.environ.get("HUEY_KIND", "lmdb")
 
 
 def make(server: Server, name: str = "huey", **options: Any) -> Any:
-    host, port = server.addresses()[0]
+    address = server.addresses()[0]
+    assert not isinstance(address, str)
+    host, port = address
     return Huey(name, storage_class=MctwistStorage, host=host, port=port, utc=False, **options)
 
 
@@ -257,6 +259,9 @@ class Shop:
     def log(self) -> str:
         return self._log.read_text()
 
+    def await_done(self, number: int) -> None:
+        eventually(lambda: len(self.numbers()) >= number, f"{number} are done", 2 * PATIENCE)
+
     def numbers(self) -> "list[int]":
         """What has been done."""
         return [int(line) for line in self.done.read_text().split()] if self.done.exists() else []
@@ -267,7 +272,7 @@ def test_a_consumer_with_four_workers_does_each_task_once(tmp_path: Path, worker
     with Shop(tmp_path, workers) as shop:
         for number in range(TASKS):
             shop.work(number)
-        eventually(lambda: len(shop.numbers()) >= TASKS, "all is done", 2 * PATIENCE)
+        shop.await_done(TASKS)
         eventually(lambda: shop.huey.result_count() >= TASKS, "all is written down")
         assert shop.huey.pending_count() == 0
     assert Counter(shop.numbers()) == Counter(range(TASKS))
@@ -277,17 +282,20 @@ def test_a_consumer_with_four_workers_does_each_task_once(tmp_path: Path, worker
 
 def test_killed_in_the_middle_the_server_loses_and_doubles_nothing(tmp_path: Path) -> None:
     with Shop(tmp_path, "thread") as shop:
-        producer = threading.Thread(
-            target=lambda: [shop.work(number) for number in range(TASKS)], daemon=True
-        )
+
+        def produce() -> None:
+            for number in range(TASKS):
+                shop.work(number)
+
+        producer = threading.Thread(target=produce, daemon=True)
         producer.start()
         for part in (0.2, 0.4, 0.6, 0.8):
-            eventually(lambda part=part: len(shop.numbers()) >= part * TASKS, "a part is done")
+            shop.await_done(int(part * TASKS))
             shop.server.kill()
             shop.server.start()
         producer.join(2 * PATIENCE)
         assert not producer.is_alive()
-        eventually(lambda: len(shop.numbers()) >= TASKS, "all is done", 2 * PATIENCE)
+        shop.await_done(TASKS)
         eventually(lambda: shop.huey.result_count() >= TASKS, "all is written down")
         assert shop.huey.pending_count() == 0
     assert Counter(shop.numbers()) == Counter(range(TASKS))

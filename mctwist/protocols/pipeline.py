@@ -69,13 +69,13 @@ class Wait(NamedTuple):
 
     :ivar step: what it is; it may be tried again and again.
     :ivar prefix: of the keys for one of which it waits.
-    :ivar deadline: when it is answered in any case, in milliseconds since the epoch.
+    :ivar milliseconds: for which it waits, at the most, from when its turn has come.
     :ivar fruitless: whether the result of the step is what is to be waited after.
     """
 
     step: Step
     prefix: bytes
-    deadline: int
+    milliseconds: int
     fruitless: Callable[[Any], bool]
 
 
@@ -176,7 +176,7 @@ class Pipeline:
 
     def run_waiting(self, wait: Wait, size: int) -> None:
         """As `run`, a command that waits; nothing behind it is run before it is answered."""
-        self._run_alone(wait, size, Pipeline._try)
+        self._run_alone(wait, size, Pipeline._begin_wait)
 
     def _run_alone(self, what: Any, size: int, how: "Callable[[Pipeline, Any], None]") -> None:
         self._size += size
@@ -312,33 +312,36 @@ class Pipeline:
     def _write_alone(self, step: Step) -> None:
         self._perform([step], False)
 
-    def _try(self, wait: Wait) -> None:
+    def _begin_wait(self, wait: Wait) -> None:
         self._busy = True
+        self._try(wait, self._storage.now() + wait.milliseconds)
+
+    def _try(self, wait: Wait, deadline: int) -> None:
         # While there is nothing, to look is no more than to read.
         results = self._storage.read([wait.step])
         if results is None:
-            self._storage.submit([wait.step]).addCallback(self._tried, wait)
+            self._storage.submit([wait.step]).addCallback(self._tried, wait, deadline)
         else:
-            self._tried(results, wait)
+            self._tried(results, wait, deadline)
 
-    def _tried(self, results: Results, wait: Wait) -> None:
+    def _tried(self, results: Results, wait: Wait, deadline: int) -> None:
         now = self._storage.now()
-        over = self._closing or self._lost or now >= wait.deadline
+        over = self._closing or self._lost or now >= deadline
         if not over and wait.fruitless(results[0]):
             # Nothing has come between: what is committed from here on is told from here on.
-            until = min(wait.deadline, now + LOOK_AGAIN)
+            until = min(deadline, now + LOOK_AGAIN)
             changed = self._storage.await_change(wait.prefix, until)
             if not changed.called:
                 self._parked = changed, results, wait.step
-                changed.addCallbacks(self._changed, _expect_cancel, (wait,))
+                changed.addCallbacks(self._changed, _expect_cancel, (wait, deadline))
                 return
             # There is no room for more who wait.
         self._answer(results, [wait.step], True)
 
-    def _changed(self, _: None, wait: Wait) -> None:
+    def _changed(self, _: None, wait: Wait, deadline: int) -> None:
         if self._parked is not None:
             self._parked = None
-            self._try(wait)
+            self._try(wait, deadline)
 
     def _give_up(self) -> None:
         """Answer what waits, if anything, as it is."""

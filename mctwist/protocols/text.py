@@ -357,8 +357,8 @@ class TextProtocol(Connection, LineReceiver):
         size = self._submit()
         if self._pipeline is not None:
             (step,) = self._screened([asked.step])
-            deadline = self._storage.now() + asked.wait
-            self._pipeline.run_waiting(Wait(step, asked.prefix, deadline, ranges.fruitless), size)
+            wait = Wait(step, asked.prefix, asked.wait, ranges.fruitless)
+            self._pipeline.run_waiting(wait, size)
 
     def _show_stats(self, words: list[bytes]) -> None:
         if len(words) == 1:
