@@ -512,7 +512,7 @@ def sections(reply: Reply) -> "dict[str, dict[str, str]]":
 
 #: What redis-py, exporters and dashboards look for.
 LOOKED_FOR = {
-    "Server": ["redis_version", "redis_mode", "process_id", "tcp_port", "uptime_in_seconds"],
+    "Server": ["redis_version", "redis_mode", "process_id", "uptime_in_seconds"],
     "Clients": ["connected_clients"],
     "Memory": ["used_memory", "maxmemory"],
     "Stats": ["total_commands_processed", "keyspace_hits", "keyspace_misses", "evicted_keys"],
