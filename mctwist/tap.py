@@ -46,7 +46,8 @@ from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
 from mctwist.protocols.lite import LiteProtocol
-from mctwist.protocols.resp import ARRAY, RespProtocol
+from mctwist.protocols.resp import RespProtocol
+from mctwist.protocols.resp_requests import ARRAY
 from mctwist.protocols.simpledb import SimpleDBProtocol
 from mctwist.protocols.sniff import SniffingProtocol
 from mctwist.protocols.text import TextProtocol

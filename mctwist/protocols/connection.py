@@ -69,6 +69,7 @@ class Settings:
         """What `stats settings` shows of these."""
         return {
             "item_size_max": self.max_item_size,
+            "max_reply": self.max_reply,
             "flush_enabled": statistics.yes(self.flush_enabled),
             "dump_enabled": statistics.yes(self.dump_enabled),
             "shutdown_command": statistics.yes(self.shutdown is not None),
