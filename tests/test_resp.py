@@ -742,7 +742,7 @@ class ListingTests(RespTestCase):
 
     def connect(self, scan: Any) -> Client:
         client = self.client()
-        client.server.storage.scan = scan  # type: ignore[attr-defined]
+        client.server.storage.scan = scan  # type: ignore[method-assign]
         return client
 
     def test_scan(self) -> None:
