@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,14 @@ import pytest
 from huey.api import Huey  # type: ignore[import-untyped]  # it has no types
 from huey.constants import EmptyData  # type: ignore[import-untyped]
 from huey.exceptions import TaskLockedException  # type: ignore[import-untyped]
+from pymemcache.exceptions import (  # type: ignore[import-untyped]
+    MemcacheClientError,
+    MemcacheServerError,
+)
 
 from mctwist.contrib.huey import MctwistStorage
 from tests.processes import PATIENCE, ROOT, Server, complaints, eventually
+from tests.test_users import line, users
 
 # huey looks at it when its tests are imported; those that are slow take a second.
 os.environ["HUEY_SLOW_TESTS"] = "1"
@@ -160,6 +166,43 @@ def test_locks_limit_and_expire(server: Server) -> None:
     # Two months are more than what memcached takes for seconds from now on.
     assert 59 * 86_400 < int(answer[4:]) <= 60 * 86_400
     huey.storage.close()
+
+
+def test_a_user_with_a_prefix_has_queues_within_it(tmp_path: Path) -> None:
+    path = users(tmp_path, line(b"ann", b"secret word", prefix=b"huey.shop."))
+    with Server(tmp_path, "--auth-file", str(path), kind=KIND) as server:
+        user = {"user": "ann", "password": "secret word", "blocking": False}
+        shop, other = make(server, "shop", **user).storage, make(server, "other", **user).storage
+        shop.enqueue(b"1")
+        shop.put_data("k", b"v")
+        assert (shop.dequeue(), shop.result_items(), shop.incr("c")) == (b"1", {"k": b"v"}, 1)
+        shop.flush_all()
+        for attempt in (other.dequeue, other.queue_size, partial(other.enqueue, b"1")):
+            with pytest.raises(MemcacheClientError, match="permission denied"):
+                attempt()
+        shop.close()
+        other.close()
+
+
+def test_what_is_queued_is_not_evicted_and_a_full_store_can_be_emptied(tmp_path: Path) -> None:
+    with Server(tmp_path, "--storage-limit", "1m", kind=KIND) as server:
+        storage = make(server, blocking=False).storage
+        for number in range(100):
+            storage.put_data(str(number), bytes(5000), is_result=True)
+
+        def fill() -> None:
+            while True:
+                storage.enqueue(b"%05d" % storage.queue_size() + bytes(5000))
+
+        with pytest.raises(MemcacheServerError, match="out of memory"):
+            fill()
+        queued = storage.queue_size()
+        # Beside all the results there was room for less.
+        assert queued * 5000 > 600_000
+        for number in range(queued):
+            assert storage.dequeue()[:5] == b"%05d" % number
+        storage.enqueue(b"again")
+        storage.close()
 
 
 def test_those_who_wait_are_woken_each_by_an_entry_of_its_own(server: Server) -> None:

@@ -153,9 +153,9 @@ def line(answers: BinaryIO) -> bytes:
     if not words.endswith(b"\r\n"):
         raise MemcacheUnexpectedCloseError
     if words.startswith(b"SERVER_ERROR "):
-        raise MemcacheServerError(words[13:-2])
+        raise MemcacheServerError(words[13:-2].decode(errors="replace"))
     if words.startswith((b"CLIENT_ERROR ", b"ERROR")):
-        raise MemcacheClientError(words[:-2])
+        raise MemcacheClientError(words[:-2].decode(errors="replace"))
     return words[:-2]
 
 
