@@ -21,7 +21,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple, Optional
 
-from mctwist.interfaces import MOST_BYTES, IOrderedTransaction, Ranged, StoreFull
+from mctwist.interfaces import MOST_BYTES, IOrderedTransaction, Ranged
 from mctwist.item import KEPT, DamagedRecord, Item, decode, encode
 from mctwist.operations import STORED, Outcome
 
@@ -86,7 +86,11 @@ def pop(
     counts: bool = False,
     slip: Optional[Slip] = None,
 ) -> Ranged:
-    """mp: as `read`, and they are gone."""
+    """
+    mp: as `read`, and they are gone.
+
+    In a full store there may be no room for the slip; without one there is always room.
+    """
     if slip is not None:
         done = _done(transaction, slip)
         if done is not None:
@@ -105,11 +109,7 @@ def pop(
         for key, _ in found.items:
             transaction.delete(key)
     if slip is not None and found.number:
-        try:
-            _note(transaction, slip, found)
-        except StoreFull:
-            # To take something out of a full store must always be possible.
-            transaction.delete(slip.key)
+        _note(transaction, slip, found)
     return found
 
 

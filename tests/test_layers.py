@@ -82,7 +82,7 @@ OUTSIDE = {
     "passwords": {"attrs"},
     "shell": {"click"},
     "contrib.connections": {"pymemcache"},
-    "contrib.huey": {"huey"},
+    "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),
     "log": {"twisted", "zope.interface"},
     "listen": {"twisted"},

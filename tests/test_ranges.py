@@ -167,10 +167,9 @@ class OperationTests(SynchronousTestCase):
         self.backend = MemoryBackend(limit=1000, evicts=False)
         self.fill(*[b"%d" % number for number in range(9)], value=b"v" * 40)
         self.assertIsInstance(self.perform(push, b"q", b"v" * 200, 0, 0), StoreFull)
-        popped = [
-            self.perform(pop, b"0", b"9", 1, False, False, Slip(b"s" * 100, number))
-            for number in range(1, 10)
-        ]
+        slip = Slip(b"s" * 200, 1)
+        self.assertIsInstance(self.perform(pop, b"0", b"9", 1, False, False, slip), StoreFull)
+        popped = [self.perform(pop, b"0", b"9", 1) for _ in range(9)]
         self.assertEqual([found.number for found in popped], [1] * 9)
 
 

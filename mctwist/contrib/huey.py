@@ -35,6 +35,7 @@ from urllib.parse import quote
 
 from huey.constants import EmptyData  # type: ignore[import-untyped]  # it has no types
 from huey.storage import BaseStorage  # type: ignore[import-untyped]
+from pymemcache.exceptions import MemcacheServerError  # type: ignore[import-untyped]
 
 from mctwist.contrib.connections import LOST, Connections, block, line
 
@@ -310,7 +311,14 @@ class MctwistStorage(BaseStorage):  # type: ignore[misc]  # it has no types
         with self._slip(slips) as slip:
             flags = b"v A%b G%d" % (b64encode(slip.key), slip.number)
             request = _range(b"mp", start, end, most, flags + _waiting(wait))
-            found: Found = self._ask(request, _found, wait=wait)
+            try:
+                found: Found = self._ask(request, _found, wait=wait)
+            except MemcacheServerError as fault:
+                if "out of memory" not in str(fault):
+                    raise
+                # There is no room for the slip. What is taken without one makes some.
+                request = _range(b"mp", start, end, most, b"v")
+                found = self._ask(request, _found, again=False)
             return found
 
     @contextmanager
