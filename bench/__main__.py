@@ -15,18 +15,23 @@ from pathlib import Path
 from statistics import median
 from typing import Optional
 
-from bench.cells import ALL, CELLS, Results, play, preload
+from bench.cells import ALL, CELLS, RESP, Results, play, preload
 from bench.cold import Cold, measure
 from bench.load import WrongReply
 from bench.memory import Memory, weigh
 from bench.report import filesystem, machine, render
 from bench.results import keep_main
 from bench.servers import NotStarted, Server, running
-from bench.witness import NoTestimony, testify, tool
+from bench.witness import NoTestimony, Suite, suite, testify, tool
+
+#: Commands for each second of a cell, by redis-benchmark: it runs for a number, not for a time.
+SUITE_RATE = 10_000
 
 HERE = Path(__file__).parent
-TOOLS = ["memcached", "redis-server", "memcaslap", "redis-benchmark"]
-EXTRAS = ["witness", "memory", "cold"]
+TOOLS = ["memcached", "redis-server", "memcaslap", "redis-benchmark", "openssl"]
+#: Other ways to run mctwist, of which some cells are.
+VARIANTS = ["mctwist-threads", "mctwist-resp", "mctwist-tls"]
+EXTRAS = ["witness", "redis-benchmark", "memory", "cold"]
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -54,7 +59,7 @@ def main(arguments: list[str]) -> Optional[str]:
     if missing:
         return (
             f"bench: {', '.join(missing)} missing:"
-            " apt install memcached redis-server redis-tools libmemcached-tools"
+            " apt install memcached redis-server redis-tools libmemcached-tools openssl"
         )
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -80,10 +85,10 @@ def run(chosen: argparse.Namespace) -> str:
     with ExitStack() as stack:
         directory = stack.enter_context(workspace(chosen.dir))
         needed = {name for cell in cells for name in cell.servers}
-        if "mctwist" not in chosen.servers:
-            needed.discard("mctwist-threads")
+        if "redis-benchmark" in chosen.only:
+            needed.update(RESP)
         servers: dict[str, Server] = {}
-        for name in [*chosen.servers, "mctwist-threads"]:
+        for name in chosen.servers + (VARIANTS if "mctwist" in chosen.servers else []):
             if name in needed:
                 servers[name] = stack.enter_context(running(name, directory / name))
                 preload(servers[name])
@@ -91,6 +96,10 @@ def run(chosen: argparse.Namespace) -> str:
         said: dict[tuple[str, str], tuple[str, float]] = {}
         if "witness" in chosen.only:
             said = ask_others(results, servers, chosen.seconds, directory)
+        suites: dict[str, Suite] = {}
+        if "redis-benchmark" in chosen.only:
+            count = max(1000, int(SUITE_RATE * chosen.seconds))
+            suites = {name: suite(servers[name], count) for name in RESP if name in servers}
         memory: Optional[Memory] = None
         if "memory" in chosen.only and "mctwist" in chosen.servers:
             memory = weigh(stack.enter_context(running("mctwist", directory / "memory")))
@@ -100,7 +109,7 @@ def run(chosen: argparse.Namespace) -> str:
         command = f"python -m bench --rounds {chosen.rounds} --seconds {chosen.seconds:g}"
         if not whole(chosen):
             command += f" --only {','.join(chosen.only)} --servers {','.join(chosen.servers)}"
-        return render(machine(directory), command, cells, results, said, memory, gone)
+        return render(machine(directory), command, cells, results, said, suites, memory, gone)
 
 
 def ask_others(

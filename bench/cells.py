@@ -7,7 +7,7 @@ with the round.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Optional
+from typing import Union
 
 from attrs import frozen
 
@@ -17,6 +17,7 @@ from bench.wire import exchanges
 
 ALL = ("memcached", "redis", "mctwist")
 NO_REDIS = ("memcached", "mctwist")
+RESP = ("redis", "mctwist-resp")
 
 
 @frozen
@@ -29,32 +30,62 @@ class Target:
 
 
 @frozen
+class AsNear:
+    """To be as near to Redis as text is to memcached in the cell of that name, round by round."""
+
+    cell: str
+
+
+@frozen
 class Cell:
-    """One kind of load; `servers` ends with the mctwist that fills mctwist's column."""
+    """One kind of load; `servers` ends with the mctwist that fills mctwist's column.
+
+    :ivar dialect: in which it is spelled, if not in the server's own.
+    """
 
     name: str
     title: str
     kind: str
     depth: int
     connections: int
-    target: Optional[Target] = None
+    target: Union[Target, AsNear, None] = None
     servers: tuple[str, ...] = ALL
+    dialect: str = ""
 
 
-# Each meta cell stands behind the classic one that it is held against.
+def binary(kind: str, depth: int) -> Cell:
+    """Held against the same in text."""
+    text = kind if depth == 1 else f"{kind}{depth}"
+    title = f"binary {kind}" if depth == 1 else f"binary {kind}, {depth} pipelined"
+    target = Target("mctwist", 0.9, text)
+    return Cell(f"b{text}", title, kind, depth, 50, target, NO_REDIS, "binary")
+
+
+# Each meta and binary cell stands behind the classic one that it is held against; RESP's
+# stand together.
 CELLS = [
     Cell("get", "get", "get", 1, 50, Target("memcached", 0.75)),
     Cell("mg", "mg KEY v", "mg", 1, 50, Target("mctwist", 0.9, "get"), NO_REDIS),
+    binary("get", 1),
     Cell("set", "set", "set", 1, 50, Target("redis", 0.6)),
     Cell("ms", "ms", "ms", 1, 50, Target("mctwist", 0.9, "set"), NO_REDIS),
+    binary("set", 1),
     Cell("mix", "9 get : 1 set", "mix", 1, 50),
     Cell("get32", "get, 32 pipelined", "get", 32, 50, Target("memcached", 2.0)),
     Cell("mg32", "mg KEY v, 32 pipelined", "mg", 32, 50, Target("mctwist", 0.9, "get32"), NO_REDIS),
+    binary("get", 32),
     Cell("set32", "set, 32 pipelined", "set", 32, 50, Target("redis", 0.45)),
     Cell("ms32", "ms, 32 pipelined", "ms", 32, 50, Target("mctwist", 0.9, "set32"), NO_REDIS),
+    binary("set", 32),
     Cell("mix32", "9 get : 1 set, 32 pipelined", "mix", 32, 50),
+    Cell("resp-get", "GET over RESP", "get", 1, 50, AsNear("get"), RESP),
+    Cell("resp-set", "SET over RESP", "set", 1, 50, AsNear("set"), RESP),
+    Cell("resp-get32", "GET over RESP, 32 pipelined", "get", 32, 50, AsNear("get32"), RESP),
+    Cell("resp-set32", "SET over RESP, 32 pipelined", "set", 32, 50, AsNear("set32"), RESP),
     Cell("set1", "set, 1 connection", "set", 1, 1),
     Cell("get-threads", "get, read in threads", "get", 1, 50, None, ("mctwist-threads",)),
+    Cell("get-tls", "get, over TLS", "get", 1, 50, None, ("mctwist-tls",)),
+    Cell("set-tls", "set, over TLS", "set", 1, 50, None, ("mctwist-tls",)),
 ]
 
 
@@ -74,13 +105,13 @@ Results = defaultdict[tuple[str, str], list[Figure]]
 def preload(server: Server) -> None:
     """Store all keys, then see that all are there."""
     for kind in "set", "get":
-        drive(server.port, exchanges(server.dialect, kind, 32), 50)
+        drive(server.port, exchanges(server.dialect, kind, 32), 50, tls=server.tls)
 
 
 def measure(cell: Cell, server: Server, seconds: float) -> Figure:
-    batches = exchanges(server.dialect, cell.kind, cell.depth)
+    batches = exchanges(cell.dialect or server.dialect, cell.kind, cell.depth)
     cpu = server.cpu()
-    load = drive(server.port, batches, cell.connections, seconds)
+    load = drive(server.port, batches, cell.connections, seconds, server.tls)
     # The drain after the time is up (one exchange a connection) is in the server's share.
     return Figure(
         load.answered * cell.depth / load.seconds,

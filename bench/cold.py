@@ -12,7 +12,7 @@ from attrs import frozen
 
 from bench.load import drive
 from bench.servers import running
-from bench.wire import Exchange, key, text_get, text_set
+from bench.wire import Spelled, key, text_get, text_set
 
 ITEMS = 200_000
 VALUE_SIZE = 4096
@@ -47,7 +47,7 @@ def measure(directory: Path, seconds: float) -> Cold:
     return Cold(*rates)
 
 
-def together(numbers: list[int]) -> Exchange:
+def together(numbers: list[int]) -> Spelled:
     sets = [text_set(key(number), value(number)) for number in numbers]
     return b"".join(request for request, _ in sets), b"".join(reply for _, reply in sets)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from statistics import median
 from typing import Optional
 
-from bench.cells import CELLS, Cell, Results
+from bench.cells import CELLS, AsNear, Cell, Results
 from bench.cold import ITEMS, Cold
 from bench.cold import VALUE_SIZE as COLD_SIZE
 from bench.memory import Memory
+from bench.witness import DEPTHS, SUITE, Suite
 
 #: Bytes; peak memory is to stay below.
 MEMORY_TARGET = 120_000_000
@@ -52,6 +53,8 @@ def spread(numbers: list[float]) -> str:
 def target(results: Results, cell: Cell) -> str:
     if cell.target is None:
         return ""
+    if isinstance(cell.target, AsNear):
+        return nearness(results, cell, cell.target)
     reached = ratios(results, cell, cell.target.rival, cell.target.cell)
     verdict = ""
     if reached:
@@ -60,6 +63,16 @@ def target(results: Results, cell: Cell) -> str:
         return f">= {cell.target.ratio} x {cell.target.rival}{verdict}"
     title = next(other.title for other in CELLS if other.name == cell.target.cell)
     return f"{spread(reached)} >= {cell.target.ratio} x its own {title}{verdict}"
+
+
+def nearness(results: Results, cell: Cell, wanted: AsNear) -> str:
+    other = next(other for other in CELLS if other.name == wanted.cell)
+    texts = ratios(results, other, "memcached")
+    relations = [ours / text for ours, text in zip(ratios(results, cell, "redis"), texts)]
+    verdict = ""
+    if relations:
+        verdict = ": met" if median(relations) >= 1 else ": missed"
+    return f"{spread(relations)} >= 1 x text's {other.title} to memcached{verdict}"
 
 
 def throughput(results: Results, cells: Sequence[Cell]) -> str:
@@ -133,6 +146,18 @@ def witnesses(results: Results, said: dict[tuple[str, str], tuple[str, float]]) 
     return table(["cell", "server", "this generator", "another", "which"], rows)
 
 
+def suite_table(suites: dict[str, Suite]) -> str:
+    ours, theirs = (suites.get(name, {}) for name in ("mctwist-resp", "redis"))
+    rows = []
+    for depth in DEPTHS:
+        for name in SUITE:
+            pair = [figures.get((name, depth)) for figures in (theirs, ours)]
+            shown = ["" if rate is None else f"{rate:,.0f}" for rate in pair]
+            ratio = f"{pair[1] / pair[0]:.2f}" if pair[0] and pair[1] else ""
+            rows.append([name if depth == 1 else f"{name}, {depth} pipelined", *shown, ratio])
+    return table(["redis-benchmark's", "redis", "mctwist", "to redis"], rows)
+
+
 def weight(memory: Memory) -> str:
     verdict = "met" if memory.peak_anonymous < MEMORY_TARGET else "missed"
     return (
@@ -190,7 +215,8 @@ PREAMBLE = """\
 each, all in one run, round by round. Medians; ratios are mctwist's, with least and greatest. Redis
 and mctwist have every set on disk before they answer (appendfsync always, --sync always),
 memcached never. All made by this benchmark's own generator. "Read in threads" is mctwist with
---inline-reads never; compare with get."""
+--inline-reads never; compare with get. Over TLS is mctwist on a TLS port; compare with get and
+set."""
 
 WITNESSES = """\
 The same servers under other generators, once, after the rounds. memcaslap's sets are all of new
@@ -203,6 +229,7 @@ def render(
     cells: Sequence[Cell],
     results: Results,
     said: dict[tuple[str, str], tuple[str, float]],
+    suites: dict[str, Suite],
     memory: Optional[Memory],
     cold: Optional[Cold],
 ) -> str:
@@ -214,6 +241,8 @@ def render(
             parts += [f"{how}, its top speed: {top_speed(results, depth)}."]
     if said:
         parts += [WITNESSES, witnesses(results, said)]
+    if suites:
+        parts += ["## redis-benchmark's own tests, once, over RESP", suite_table(suites)]
     if memory is not None:
         stored = "A fresh mctwist that stores 100,000 items of 100 bytes and reads them all."
         parts += ["## Memory", f"{stored} {weight(memory)}"]

@@ -10,6 +10,7 @@ RESULTS = Path(__file__).parent / "results.md"
 
 #: The headings of the parts that have a command of their own.
 HITS, EXPIRY, COSTS = "Hit ratios", "A million items expire", "What a client can cost"
+CASLAP = "Binary beside text, by memcaslap"
 
 
 def keep(heading: str, text: str) -> None:
@@ -26,6 +27,6 @@ def keep_main(report: str) -> None:
     others = [
         section
         for section in old.split("\n## ")[1:]
-        if section.partition("\n")[0] in (HITS, EXPIRY, COSTS)
+        if section.partition("\n")[0] in (HITS, EXPIRY, COSTS, CASLAP)
     ]
     RESULTS.write_text("\n## ".join([report.rstrip() + "\n", *others]).rstrip() + "\n")

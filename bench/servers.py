@@ -34,6 +34,7 @@ class Server:
     dialect: str
     port: int
     pid: int
+    tls: bool = False
 
     def cpu(self) -> float:
         """CPU seconds of all its threads since it started, in the kernel's ticks of 10 ms."""
@@ -62,10 +63,28 @@ def redis(port: int, directory: Path) -> list[str]:
     return ["redis-server", "--port", str(port), "--dir", str(directory), *flags, *quiet]
 
 
-def mctwist(port: int, directory: Path) -> list[str]:
+def mctwistd(directory: Path) -> list[str]:
     twistd = str(Path(sys.executable).parent / "twistd")
-    flags = ["--port", str(port), "--storage", str(directory / "store"), "--sync", "always"]
+    flags = ["--storage", str(directory / "store"), "--sync", "always"]
     return [twistd, "-n", "--pidfile=", "mctwist", *flags]
+
+
+def mctwist(port: int, directory: Path) -> list[str]:
+    return [*mctwistd(directory), "--listen", f"auto=tcp:{port}:interface=127.0.0.1"]
+
+
+def mctwist_tls(port: int, directory: Path) -> list[str]:
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    new = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", *new, *files], check=True, capture_output=True)
+    pair = f"privateKey={key}:certKey={certificate}"
+    return [*mctwistd(directory), "--listen", f"auto=ssl:{port}:{pair}:interface=127.0.0.1"]
+
+
+def mctwist_resp(port: int, directory: Path) -> list[str]:
+    # The same, for a first byte of RESP's makes a connection speak that.
+    return mctwist(port, directory)
 
 
 def mctwist_threads(port: int, directory: Path) -> list[str]:
@@ -80,14 +99,19 @@ def mctwist_many(port: int, directory: Path) -> list[str]:
     return [*mctwist(port, directory), "--conn-limit", "12000"]
 
 
+#: What is spoken to those that are not spoken to in text.
+DIALECTS = {"redis": "resp", "mctwist-resp": "resp"}
+
 #: How each is started.
 COMMANDS: dict[str, Callable[[int, Path], list[str]]] = {
     "memcached": memcached,
     "redis": redis,
     "mctwist": mctwist,
+    "mctwist-resp": mctwist_resp,
     "mctwist-threads": mctwist_threads,
     "mctwist-inline": mctwist_inline,
     "mctwist-many": mctwist_many,
+    "mctwist-tls": mctwist_tls,
 }
 
 
@@ -112,7 +136,8 @@ def running(name: str, directory: Path, *flags: str) -> Iterator[Server]:
         if not listens(port, process):
             said = (directory / "log").read_text(errors="replace")[-1000:]
             raise NotStarted(f"{name} does not listen; it said:\n{said}")
-        yield Server(name, "resp" if name == "redis" else "text", port, process.pid)
+        dialect = DIALECTS.get(name, "text")
+        yield Server(name, dialect, port, process.pid, name == "mctwist-tls")
     finally:
         process.terminate()
         try:

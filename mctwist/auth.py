@@ -8,10 +8,11 @@ A hash is made to cost much, and memcached's clients connect all the time. So wh
 right once is recognised from then on, by a digest with a key of this process that is fast to
 make; and who asks for the same user with the same password while that is being checked shares
 the check. All else waits, and is checked one at a time over the whole server: whoever guesses
-takes up one thread, and holds up none who are known.
+takes up one thread, and holds up none who are known. Who has not had to be delayed goes first, and
+an address has but a few places, so guessers hold up each other more than those who come anew.
 
 The rule: an answer tells nothing but yes or no. A name that there is not is checked like one that
-there is, against another's line, so that it takes as long.
+there is, against another's line, so that it takes as long, where all hashes cost the same.
 
 Nothing here starts a thread, or knows of protocols and stores.
 """
@@ -33,8 +34,8 @@ from mctwist.failures import Address, Failures
 from mctwist.interfaces import IUsers, Rights, StartError
 from mctwist.passwords import MOST_NAME, MOST_PASSWORD, PasswordsError, User
 
-#: So many attempts may wait to be checked, ...
-MOST_WAITING = 1024
+#: So many attempts may wait to be checked, so many of one address, ...
+MOST_WAITING, MOST_OF_ADDRESS = 1024, 16
 #: ... so many seconds; those beyond are refused unchecked.
 LONGEST_WAIT = 30.0
 
@@ -84,7 +85,8 @@ class Users:
         self._proven: dict[bytes, bytes] = {}  # by name, the digest of what was right
         self._attempts: dict[bytes, Attempt] = {}  # by digest, those that are not answered
         self._waiting = 0  # who ask, over all attempts
-        self._queue: deque[Attempt] = deque()
+        # To be checked: those who have not been delayed, and those who have.
+        self._queues: tuple[deque[Attempt], deque[Attempt]] = (deque(), deque())
         self._busy = False
 
     def load(self) -> None:
@@ -130,33 +132,37 @@ class Users:
         if hmac.compare_digest(self._proven.get(name, b""), digest):
             return succeed(_rights(self._users[name]))
         address = self._failures.begin(peer)
-        if self._waiting >= MOST_WAITING:
-            self._failures.failed(address, name)
-            return succeed(None)
         delay = self._failures.delay(address, failures)
         now = self._reactor.seconds()
+        answer: Deferred[Optional[Rights]] = Deferred()
         attempt = self._attempts.get(digest)
+        if self._waiting >= MOST_WAITING or (attempt is None and address.pending > MOST_OF_ADDRESS):
+            # Nobody knows whether it is right, so it is not held against the address.
+            self._failures.passed(address)
+            self._reactor.callLater(delay, answer.callback, None)
+            return answer
         if attempt is None:
             attempt = self._attempts[digest] = Attempt(name, password, digest, now)
-            attempt.delay = self._reactor.callLater(delay, self._enqueue, attempt)
+            queue = self._queues[delay > 0]
+            attempt.delay = self._reactor.callLater(delay, self._enqueue, attempt, queue)
         elif attempt.delay.active() and attempt.delay.getTime() > now + delay:
             # It is the same guess: the least of the delays is what it has to wait.
             attempt.delay.reset(delay)
-        answer: Deferred[Optional[Rights]] = Deferred()
         attempt.asking.append((address, answer))
         self._waiting += 1
         return answer
 
-    def _enqueue(self, attempt: Attempt) -> None:
-        self._queue.append(attempt)
+    def _enqueue(self, attempt: Attempt, queue: "deque[Attempt]") -> None:
+        queue.append(attempt)
         if not self._busy:
             self._next()
 
     def _next(self) -> None:
-        """Have the first of the queue checked, and refuse those before it that are too old."""
+        """Have the first of those who wait checked, and refuse those before it that are too old."""
         late = []
-        while self._queue and not self._busy:
-            attempt = self._queue.popleft()
+        fresh, delayed = self._queues
+        while (fresh or delayed) and not self._busy:
+            attempt = (fresh or delayed).popleft()
             if self._reactor.seconds() - attempt.since >= LONGEST_WAIT:
                 late.append(attempt)
                 continue
@@ -214,6 +220,13 @@ def _warnings(path: str, users: "Mapping[bytes, User]", mode: int) -> "list[str]
     if plain:
         warnings.append(
             f"{path} has {plain} of {len(users)} passwords in clear: `mctwist passwd` hashes them"
+        )
+    secrets = [user.secret for user in users.values()]
+    costs = {(each.ln, each.r, each.p) for each in secrets if not isinstance(each, bytes)}
+    if len(costs) > 1:
+        warnings.append(
+            f"the hashes in {path} cost differently, and that tells which names there are: set the "
+            "passwords of the others anew"
         )
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         warnings.append(f"whoever has a login here may read or write {path}: chmod o-rw {path}")

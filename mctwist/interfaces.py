@@ -10,7 +10,7 @@ Dialects hand lists of steps to an `IStorage`, which hands lists of such lists t
 which runs them on an `ITransaction`. Times are milliseconds since the epoch throughout.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from zope.interface import Attribute, Interface
@@ -88,6 +88,13 @@ class StoreFull(StorageError):
     """There is no room; reading, deleting and shrinking still work."""
 
 
+class Unsupported(StorageError):
+    """The backend has nothing of the kind."""
+
+    def __init__(self) -> None:
+        super().__init__("not supported by this backend")
+
+
 class NotPermitted(Exception):
     """What is asked for is beyond the rights of who asks."""
 
@@ -97,7 +104,10 @@ class StartError(Exception):
 
 
 class NeedsWrite(Exception):
-    """A step run on a snapshot wants to write; nothing of its list has been answered."""
+    """
+    A step run on a snapshot wants to write, or has too much to look through; nothing of its list
+    has been answered.
+    """
 
 
 class ITransaction(Interface):
@@ -132,10 +142,13 @@ class ITransaction(Interface):
 
         The item gets the next sequence number, and keeps the key's place or gets the next one.
 
+        :param marks: bits of `Item.marks`. One with `KEPT` is never evicted; to overwrite it
+            without that is to have it evicted as any other.
         :param cas: its CAS unique; None: the sequence number.
         :param kind: what the value is.
         :raises NeedsWrite: the transaction is a snapshot.
-        :raises StoreFull: there is no room, and nothing may be evicted.
+        :raises StoreFull: there is no room, and nothing may be evicted; or no room beside what is
+            kept.
         """
 
     def delete(key: bytes) -> None:
@@ -163,16 +176,40 @@ class ITransaction(Interface):
         """
 
 
+class IOrderedTransaction(ITransaction):
+    """
+    A transaction that sees its keys in their order, bytewise, with all that the batch has done to
+    them so far. A backend that is not `ordered` answers `Unsupported`.
+    """
+
+    def first(start: bytes, end: bytes, last: bool = False) -> Optional[tuple[bytes, Item]]:
+        """
+        The lowest key of what is alive in `start <= key < end`, and its item; None: there is none.
+
+        :param last: the highest instead.
+        :raises Unsupported: the backend is not ordered.
+        """
+
+    def range(start: bytes, end: bytes, most: int, last: bool = False) -> list[tuple[bytes, Item]]:
+        """
+        The first `most` of what is alive in `start <= key < end`, from the lowest key up.
+
+        :param last: from the highest key down instead.
+        :raises Unsupported: the backend is not ordered.
+        """
+
+
 class IBackend(Interface):
     """
     A store of records. Its methods block; `IStorage` owns the threads that call them.
 
     `perform` is only ever called by one thread at a time, and so is `maintain`, perhaps while
-    `perform` is at work; `read` and `walk` by any.
+    `perform` is at work; `read`, `walk` and `scan` by any.
     """
 
     name: str = Attribute("The kind, as in --storage KIND:ARG, with what it is on.")
     inline: bool = Attribute("Whether `read` may be called in the reactor: it does not block.")
+    ordered: bool = Attribute("Whether its transactions provide `IOrderedTransaction`.")
     notice: Optional[str] = Attribute("What people must be told of the last opening, if anything.")
     due: bool = Attribute("Whether `maintain` has something to do.")
     pending: bool = Attribute(
@@ -226,6 +263,26 @@ class IBackend(Interface):
         What is stored all the while comes once, what comes or goes meanwhile may or may not.
         """
 
+    def scan(cursor: int, most: int, now: int) -> tuple[list[Entry], int]:
+        """
+        The next of what is live, in the order in which the keys came: those whose places are
+        beyond `cursor`.
+
+        What is stored all the while is met by whoever goes on until the end, whatever is
+        overwritten, written down or opened anew meanwhile: a key keeps its place.
+
+        :param cursor: 0: from the beginning.
+        :param most: of them at the most. There may be fewer, also none, before the end: what a
+            call looks at is bounded.
+        :return: them, and the cursor to go on from; 0: there is nothing more.
+        """
+
+    def written() -> Iterable[bytes]:
+        """
+        The keys under which the last `perform` has stored something, some perhaps more than once.
+        To be taken before the next is called; it may be gone through later, by any thread.
+        """
+
     def maintain() -> None:
         """
         Do what need not hold up a batch.
@@ -269,6 +326,29 @@ class IStorage(Interface):
 
         :return: a function that is called for each piece, and returns a Deferred of a list of
             `Entry`; of None at the end. It fails with `StorageError`.
+        """
+
+    def scan(cursor: int, most: int) -> Any:
+        """
+        As `IBackend.scan`.
+
+        :return: a Deferred of the entries and the next cursor. It fails with `StorageError`.
+        """
+
+    def await_change(prefix: bytes, deadline: Optional[int] = None) -> Any:
+        """
+        Wait until something is stored under a key that begins with `prefix`.
+
+        Who asks as soon as he has been answered that there is nothing, in the same turn of the
+        reactor, misses nothing: the batch that is being answered counts, and all after it. Who has
+        been told looks again, and may find that somebody else was faster.
+
+        First come, first served: each key that is written is told to one of those who wait.
+
+        :param deadline: milliseconds since the epoch, by `now`; None: there is none.
+        :return: a Deferred of None, which fires after the commit, or at the deadline, or when the
+            storage stops, or at once where too many wait already. It never fails; to cancel it
+            is to wait no more.
         """
 
     def resize(limit: int) -> bool:

@@ -300,7 +300,7 @@ def changed(
 ) -> Item:
     """Change `item`, which has been fetched since it was written, or not, as before."""
     _, fetched = transaction.accessed(item)
-    item = transaction.put(key, value, item.flags, expiry, marks, cas)
+    item = transaction.put(key, value, item.flags, expiry, marks, cas, item.kind)
     if fetched:
         transaction.visits[item.place] = transaction.stamp
     return item
@@ -329,7 +329,7 @@ def renumbered(
 
 def _touched(transaction: ITransaction, key: bytes, item: Item, expiry: int) -> Item:
     # memcached takes a touch for a fetch, too (items.c, do_item_get_and_touch).
-    item = transaction.put(key, item.value, item.flags, expiry, item.marks, item.cas)
+    item = transaction.put(key, item.value, item.flags, expiry, item.marks, item.cas, item.kind)
     transaction.visits[item.place] = transaction.stamp
     return item
 

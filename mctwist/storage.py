@@ -12,6 +12,10 @@ Once a second there is a batch in any case, in which the store does what time br
 expired is swept, what is recent is written down. While there is more to sweep or to evict, empty
 batches follow each other, with the reactor's turns between them.
 
+Who waits for something to be stored (`waiters`) is told when the batch that has stored it has been
+answered. What those have missed who begin to wait while it is being answered is in it as well: one
+step of it may have looked before another has stored.
+
 A fault of the store is logged here, once a minute at most for each kind, and travels on as the
 result of the steps that met it.
 """
@@ -39,8 +43,10 @@ from mctwist.interfaces import (
     Results,
     Steps,
     StorageError,
+    Unsupported,
 )
 from mctwist.item import Entry
+from mctwist.waiters import Waiters
 
 #: A batch is closed when it holds this many steps; the rest is for the next.
 MOST_BATCH_STEPS = 20_000
@@ -112,6 +118,7 @@ class StorageService(Service):
         self._maintenance_pool = maintenance_pool or ThreadPool(0, 1, "mctwist maintenance")
         self._memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         self._queue: list[Waiting] = []
+        self._waiters = Waiters(reactor)
         self._busy = False
         self._reading = 0
         self._maintaining = False
@@ -168,6 +175,7 @@ class StorageService(Service):
         if not self.running:
             return succeed(None)
         super().stopService()
+        self._waiters.tell_all()
         if self._tick is not None and self._tick.active():
             self._tick.cancel()
         idle: Deferred[None] = Deferred()
@@ -198,18 +206,32 @@ class StorageService(Service):
         def next_piece() -> "Deferred[Optional[list[Entry]]]":
             if not self.running:
                 return fail(StorageError("the store is closed"))
-            self._reading += 1
-            done = self._defer(self._read_pool, next, pieces, None)
-            return done.addBoth(self._have_walked)
+            return self._look_through(next, pieces, None)
 
         return next_piece
 
-    def _have_walked(self, piece: Any) -> Any:
+    def scan(self, cursor: int, most: int) -> "Deferred[tuple[list[Entry], int]]":
+        if not self.running:
+            return fail(StorageError("the store is closed"))
+        return self._look_through(self._backend.scan, cursor, most, self.now())
+
+    def _look_through(self, f: Callable[..., Any], *args: Any) -> "Deferred[Any]":
+        """A piece of a listing, from a read thread."""
+        self._reading += 1
+        return self._defer(self._read_pool, f, *args).addBoth(self._have_looked)
+
+    def _have_looked(self, piece: Any) -> Any:
         self._reading -= 1
         if isinstance(piece, Failure):
             self._report_faults([piece.value])
         self._settle()
         return piece
+
+    def await_change(self, prefix: bytes, deadline: Optional[int] = None) -> "Deferred[None]":
+        if not self.running:
+            return succeed(None)
+        seconds = None if deadline is None else (deadline - self.now()) / 1000
+        return self._waiters.wait(prefix, seconds)
 
     def read(self, steps: Steps) -> Optional[Results]:
         if not self._inline:
@@ -257,6 +279,7 @@ class StorageService(Service):
 
     def _answer(self, answers: Sequence[Results], batch: Sequence[Waiting]) -> None:
         self._busy = False
+        written = self._backend.written()
         unanswered = [
             waiting for waiting, results in zip(batch, answers) if not results and waiting[0]
         ]
@@ -270,6 +293,8 @@ class StorageService(Service):
             if results or not steps:
                 self._report_faults(results)
                 answer.callback(results)
+        if self._waiters:
+            self._waiters.tell(written)
         if self._backend.damaged != self._damaged:
             self._report_damage()
         self._settle()
@@ -362,7 +387,7 @@ class StorageService(Service):
         for result in results:
             if not isinstance(result, Exception) or result is self._reported:
                 continue
-            if isinstance(result, NotPermitted):
+            if isinstance(result, (NotPermitted, Unsupported)):
                 continue  # the user's fault, and he is told
             self._reported = result  # a batch that fails as a whole has it for each step
             if not isinstance(result, StorageError):

@@ -7,6 +7,7 @@ twistd forks after `makeService`.
 
 import ipaddress
 import os
+import re
 import resource
 import signal
 import socket
@@ -44,8 +45,10 @@ from mctwist.protocols import statistics
 from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
+from mctwist.protocols.lite import LiteProtocol
 from mctwist.protocols.resp import RespProtocol
 from mctwist.protocols.resp_requests import ARRAY
+from mctwist.protocols.simpledb import SimpleDBProtocol
 from mctwist.protocols.sniff import SniffingProtocol
 from mctwist.protocols.text import TextProtocol
 from mctwist.server import BuildConnection, ConnectionFactory, Connections, Listener, RootService
@@ -81,7 +84,12 @@ DIALECTS: "dict[str, Callable[..., BuildConnection]]" = {
     "text": lambda services: partial(TextProtocol, services),
     "binary": lambda services: partial(BinaryProtocol, services),
     "resp": lambda services: partial(RespProtocol, services),
+    "simpledb": lambda services: partial(SimpleDBProtocol, services),
+    "lite": lambda services: partial(LiteProtocol, services),
 }
+
+#: Those of them that have no way to log in.
+WITHOUT_LOGIN = frozenset({"simpledb", "lite"})
 
 #: Files and sockets that the server has open besides its clients': the store, the log, the
 #: listeners, and newcomers who are told that there is no room.
@@ -200,8 +208,14 @@ def _make_service(options: Options, reactor: Any) -> IService:
         if dialect not in DIALECTS:
             raise UsageError(f"--listen {dialect}=: the dialects are {', '.join(DIALECTS)}")
         asks = users is not None and not listen.anonymous
-        if _is_open(listen) and not asks and not (listen.tls and options["ssl-verify-mode"] > 1):
-            warnings.append(f"whoever can reach {where[0]} may read and write everything")
+        if asks and dialect in WITHOUT_LOGIN:
+            raise UsageError(
+                f"--listen {dialect}=: nobody can log in there: with users it must say "
+                f"{dialect},anonymous="
+            )
+        reached = _open_to(listen)
+        if reached and not asks and not (listen.tls and options["ssl-verify-mode"] > 1):
+            warnings.append(f"whoever can reach {reached} may read and write everything")
         build = DIALECTS[dialect](anonymous if listen.anonymous else services)
         factory: Any = ConnectionFactory(connections, build)
         if certificates is not None and listen.tls and isinstance(where, tuple):
@@ -415,15 +429,25 @@ def allow_files(needed: int, limits: Any = resource) -> "list[str]":
     ]
 
 
-def _is_open(listen: Listen) -> bool:
-    """Whether others than this machine's own can reach an address."""
-    if isinstance(listen.where, str):
-        return False
-    interface, _ = listen.where
+def _open_to(listen: Listen) -> Optional[str]:
+    """The address by which others than this machine's own can reach a listener, if they can."""
+    if isinstance(listen.where, tuple):
+        interface = listen.where[0]
+    elif _TCP.match(listen.where):
+        # Twisted's endpoints listen on all of them where they are not told one.
+        named = _INTERFACE.search(listen.where)
+        interface = named[1].replace("\\", "") if named else "every address"
+    else:
+        return None
     try:
-        return not ipaddress.ip_address(interface).is_loopback
+        loopback = ipaddress.ip_address(interface).is_loopback
     except ValueError:
-        return interface != "localhost"
+        loopback = interface == "localhost"
+    return None if loopback else interface
+
+
+_TCP = re.compile(r"(haproxy:)?(tcp|tcp4|tcp6|ssl):")
+_INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)+)")
 
 
 def _twistd(options: Options) -> "dict[str, Any]":

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote_from_bytes
 
-from mctwist import meta_operations, operations, redis_operations
+from mctwist import meta_operations, operations, redis_operations, simpledb_operations
 from mctwist.interfaces import Fetched, Operation, Results, Step, StoreFull
 from mctwist.item import Entry, Item
 from mctwist.stats import Stats
@@ -273,6 +273,31 @@ def _counted(step: Step, counted: Any, number: int, now: float) -> Iterator[Even
         yield _store(key, "stored", "add", number, _ttl(item.expiry, now), len(item.value))
 
 
+def _popped(step: Step, item: Optional[Item], number: int, now: float) -> Iterator[Event]:
+    yield _get(step[1], item, number)
+    if item is not None:
+        yield _deletion(step[1], "delete", item)
+
+
+def _swapped(step: Step, item: Optional[Item], number: int, now: float) -> Iterator[Event]:
+    yield _get(step[1], item, number)
+    ttl = _ttl(item.expiry, now) if item is not None else 0
+    yield _store(step[1], "stored", "set", number, ttl, len(step[2][0]))
+
+
+def _updated(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
+    if not isinstance(result, Item):
+        return
+    ttl, size = _ttl(result.expiry, now), len(result.value)
+    yield _store(step[1], "stored", _STORES[step[0]], number, ttl, size)
+
+
+def _stored_many(step: Step, count: int, number: int, now: float) -> Iterator[Event]:
+    pairs, expiry = step[2]
+    for key, (value, _) in pairs.items():
+        yield _store(key, "stored", "set", number, _ttl(expiry, now), len(value))
+
+
 def _refused(step: Step, result: Any, number: int, now: float) -> Iterator[Event]:
     yield _store(step[1], "too_large", step[2][0], number)
 
@@ -346,6 +371,10 @@ _STORES: "dict[Operation, str]" = {
     operations.append: "append",
     operations.prepend: "prepend",
     operations.compare_and_swap: "cas",
+    simpledb_operations.store: "set",
+    simpledb_operations.add: "add",
+    simpledb_operations.swap: "set",
+    simpledb_operations.update: "append",
 }
 
 _EVENTS: "dict[Operation, Callable[[Step, Any, int, float], Iterator[Event]]]" = {
@@ -371,4 +400,8 @@ _EVENTS: "dict[Operation, Callable[[Step, Any, int, float], Iterator[Event]]]" =
     redis_operations.store_many: _set_many,
     **dict.fromkeys(_REDIS_STORES, _lengthened),
     redis_operations.execute: _executed,
+    simpledb_operations.pop: _popped,
+    simpledb_operations.swap: _swapped,
+    simpledb_operations.update: _updated,
+    simpledb_operations.store_many: _stored_many,
 }

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mctwist import failures, passwords
-from mctwist.auth import LONGEST_WAIT, MOST_WAITING, Users
-from mctwist.failures import FORGOTTEN, LAST_DELAY, Failures
+from mctwist.auth import LONGEST_WAIT, MOST_OF_ADDRESS, MOST_WAITING, Users
+from mctwist.failures import FORGOTTEN, FREE, LAST_DELAY, Failures
 from mctwist.interfaces import IUsers, Rights, StartError
 from mctwist.passwords import User, hash_password, spell
 from mctwist.testing import ManualReactor
@@ -301,7 +301,7 @@ class DelayTests(Case):
             self.ask(password=b"wrong %d" % number)
         self.assertEqual([self.checked(seconds) for seconds in (0, 0.25, 0.25, 0.5)], [3, 1, 1, 1])
         self.assertEqual([self.checked(seconds) for seconds in (1, 2)], [1, 1])
-        self.assertEqual(self.checked(4), 992)
+        self.assertEqual(self.checked(4), MOST_OF_ADDRESS - 8)
 
     def checked(self, seconds: float) -> int:
         self.reactor.advance(seconds)
@@ -339,20 +339,39 @@ class DelayTests(Case):
         self.assertEqual(in_time, [Rights()])
         self.assertEqual(self.settle(peer="192.0.2.3"), Rights())
 
-    def test_beyond_so_many_one_is_refused_at_once(self) -> None:
-        for guesser in ("203.0.113.1", "203.0.113.2"):
-            for number in range(MOST_WAITING):
-                guess = self.ask(password=b"wrong %d" % (number // 2), peer=guesser)
-                self.assertEqual(guess, [WAITS])
-            with capturedLogs() as events:
-                self.assertEqual(self.ask(b"bob", b"b", peer="192.0.2.2"), [None])
-                self.assertEqual(self.ask(b"alice", b"wrong 1", peer="192.0.2.3"), [None])
-            self.assertEqual(len(events), 2)
-            self.reactor.advance(0)
+    def guess(self, count: int, peer: str) -> "list[list[Any]]":
+        """So many different guesses at once."""
+        return [self.ask(password=b"wrong %d" % number, peer=peer) for number in range(count)]
+
+    def test_an_address_has_so_many_places_and_no_more(self) -> None:
+        guesses = self.guess(MOST_OF_ADDRESS + 5, "203.0.113.1")
+        self.reactor.advance(LAST_DELAY)
+        self.assertEqual(guesses[MOST_OF_ADDRESS:], [[None]] * 5)
+        self.assertEqual(self.thread.run_all(), MOST_OF_ADDRESS)
+        self.assertEqual(guesses, [[None]] * (MOST_OF_ADDRESS + 5))
+
+    def test_guessers_do_not_keep_out_who_has_never_been_in(self) -> None:
+        self.guess(2000, "203.0.113.1")
+        self.reactor.advance(LAST_DELAY)
+        newcomer = self.ask(b"bob", b"b", peer="192.0.2.2")
+        self.reactor.advance(0)
+        # Behind the three that were free, and before all that have been delayed.
+        for _ in range(FREE + 1):
             self.thread.run()
-            self.assertEqual(self.ask(b"carol", b"wrong", peer="192.0.2.4"), [WAITS])
-            self.reactor.advance(8)
-            self.thread.run_all()
+        self.assertEqual(newcomer, [Rights(True, b"b:")])
+
+    def test_beyond_so_many_from_everywhere_one_is_refused_unchecked_and_not_blamed(self) -> None:
+        for number in range(MOST_WAITING // MOST_OF_ADDRESS):
+            for place in range(MOST_OF_ADDRESS):
+                password = b"wrong %d %d" % (number, place)
+                self.ask(password=password, peer=f"203.0.113.{number}")
+        with capturedLogs() as events:
+            refused = self.ask(b"bob", b"b", peer="192.0.2.2")
+            self.reactor.advance(0)
+            self.assertEqual(refused, [None])
+        self.assertEqual(len(events), 0)
+        self.reactor.advance(LAST_DELAY)
+        self.thread.run_all()
         self.assertEqual(self.settle(b"bob", b"b", peer="192.0.2.2"), Rights(True, b"b:"))
 
     def test_who_is_known_comes_in_while_others_guess(self) -> None:

@@ -296,15 +296,20 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+def serve_reference(folder: Path) -> Iterator[Address]:
+    """The memcached that is installed; without it, or with another, the tests are skipped."""
     executable = shutil.which("memcached")
     if executable is None:
         unavailable("memcached is not installed")
     version = subprocess.run([executable, "-V"], capture_output=True, text=True, check=True).stdout
     if version.split()[-1] != REFERENCE_VERSION:
         unavailable(f"the exceptions are those of memcached {REFERENCE_VERSION}, not of {version}")
-    yield from serve_memcached(executable, tmp_path_factory.mktemp("memcached"))
+    yield from serve_memcached(executable, folder)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    yield from serve_reference(tmp_path_factory.mktemp("memcached"))
 
 
 @pytest.fixture(scope="module")

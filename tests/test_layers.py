@@ -3,10 +3,10 @@ The import rule: who may know of whom. It is read from the files, and nothing is
 
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
     protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
-    interfaces, stats . storage -> interfaces . backends -> item, interfaces . operations -> item,
-    interfaces . interfaces -> item . item -> nothing . meta_operations, redis_operations are as
-    operations . auth -> interfaces, failures, passwords . failures, passwords -> nothing . shell ->
-    passwords
+    interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
+    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
+    others' operations are as operations . auth -> interfaces, failures, passwords . failures,
+    passwords -> nothing . shell -> passwords
 """
 
 import ast
@@ -20,6 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mctwist"
 
+#: What commands mean.
+OPERATIONS = ("operations", "meta_operations", "redis_operations", "simpledb_operations")
+
 #: What of mctwist each part may import. A part is a package or a module; its own is free to it.
 MAY = {
     "": set(),  # mctwist/__init__.py
@@ -28,16 +31,13 @@ MAY = {
     "operations": {"interfaces", "item"},
     "meta_operations": {"interfaces", "item", "operations"},
     "redis_operations": {"interfaces", "item", "operations"},
+    "simpledb_operations": {"interfaces", "item", "operations"},
     "stats": {""},
     "backends": {"interfaces", "item"},
-    "storage": {"interfaces", "item", "operations"},
-    "watch": {
-        *("interfaces", "item", "operations", "meta_operations", "redis_operations", "stats"),
-    },
-    "protocols": {
-        *("interfaces", "item", "operations", "meta_operations", "redis_operations", "stats"),
-        "watch",
-    },
+    "waiters": set(),
+    "storage": {"interfaces", "item", "operations", "waiters"},
+    "watch": {*OPERATIONS, "interfaces", "item", "stats"},
+    "protocols": {*OPERATIONS, "interfaces", "item", "stats", "watch"},
     "server": {"interfaces", "stats"},
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
@@ -58,11 +58,13 @@ OUTSIDE = {
     "operations": set(),
     "meta_operations": set(),
     "redis_operations": set(),
+    "simpledb_operations": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
     "backends.checkpoint": {"lmdb"},
     "backends.tables": {"lmdb"},
+    "waiters": {"twisted"},
     "storage": {"zope.interface", "twisted"},
     "protocols": {"zope.interface", "twisted", "attrs"},
     "server": {"twisted", "attrs"},

@@ -9,7 +9,9 @@ import errno
 import itertools
 import os
 import shutil
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any, Optional, cast
 
@@ -18,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist import operations
 from mctwist.backends import lmdb as lmdb_backend
+from mctwist.backends.journal import Journal, journals, replay
 from mctwist.backends.lmdb import LMDBBackend
 from mctwist.backends.state import State
 from mctwist.backends.tables import Tables
@@ -492,6 +495,47 @@ os_fdatasync, os_pwrite = os.fdatasync, os.pwrite
 def refuse(*args: object, **kw: object) -> None:
     """A system call that fails."""
     raise OSError(5, "Input/output error")
+
+
+class OldStateTests(LMDBCase):
+    """A store that was written before anything could be kept."""
+
+    def older(self, record: bytes) -> bytes:
+        """The record of a state, as it was written then."""
+        body = record[: State.SIZE - 12]
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    def test_it_opens_after_a_stop_and_nothing_is_kept(self) -> None:
+        backend = self.opened()
+        self.do(backend, put(b"key", b"value"), flush(NOW + 1000))
+        backend.close()
+        with lmdb.open(str(self.path), max_dbs=8, lib_version=0) as env:
+            about = env.open_db(b"about")
+            with env.begin(about, write=True) as txn:
+                txn.put(b"state", self.older(txn.get(b"state") or b""))
+        backend = self.opened()
+        self.assertEqual(backend.live()[0], 1)
+        self.assertEqual(backend._state.kept, 0)
+        self.assertEqual(backend._state.deadline, NOW + 1000)
+
+    def test_it_opens_after_a_kill_and_nothing_is_lost(self) -> None:
+        backend = self.opened()
+        self.do(backend, put(b"key", b"value"), put(b"gone"))
+        self.do(backend, delete(b"gone"))
+        copy = self.directory / "killed"
+        shutil.copytree(self.path, copy)
+        (path,) = journals(copy)
+        frames = list(replay(path, State.size_in))
+        self.assertEqual(len(frames), 2)
+        path.unlink()
+        journal = Journal(path, "never")
+        for state, entries in frames:
+            journal.append(self.older(state), entries)
+        journal.close()
+        killed = self.opened(path=copy)
+        self.assertEqual(self.value(killed, b"key"), b"value")
+        self.assertIsNone(self.value(killed, b"gone"))
+        self.assertEqual((killed.live()[0], killed._state.kept), (1, 0))
 
 
 class ReviewedTests(LMDBCase):

@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mctwist.interfaces import IUsers, Rights
+from mctwist.protocols.connection import Connection
+from mctwist.protocols.sniff import _HANDED_ON
 from tests.test_binary import (
     DELETE,
     FLUSH,
@@ -194,6 +196,13 @@ class TextTests(LoginCase):
         self.server.settle()
         self.assertEqual(client.answers(), FAILURE * 1000)
 
+    def test_who_is_closed_before_it_is_known_is_not_waited_for(self) -> None:
+        client = self.text()
+        client.send(introduce(b"ann secret word"))
+        client.protocol.finish("shutdown")
+        self.assertFalse(client.protocol.owes())
+        self.assertEqual((self.ask(client, b""), client.closed), (b"", True))
+
     def test_who_goes_before_it_is_known_gets_no_answer(self) -> None:
         client = self.text()
         client.send(introduce(b"ann secret word") + b"get k\r\n")
@@ -248,6 +257,15 @@ class BinaryTests(LoginCase):
             self.assertFalse(client.closed)
             self.assertEqual(answers_in(client.ask(ask(NOOP))), [failed(NOOP, UNAUTHORIZED)])
         self.assertEqual(self.server.stats.auth_errors, 6)
+
+    def test_who_begins_anew_is_nobody_until_he_is_known(self) -> None:
+        for again in (plain(b"ann", b"wrong"), ask(SASL_AUTH, b"CRAM-MD5"), ask(SASL_LIST)):
+            client = self.binary(b"ann", b"secret word")
+            self.ask(client, store(SETQ, b"k", b"v"))
+            answers = answers_in(self.ask(client, ask(GET, b"k") + again + ask(GET, b"k")))
+            self.assertEqual(answers[0].status, 0)
+            self.assertEqual(answers[-1], failed(GET, UNAUTHORIZED))
+            self.assertTrue(client.closed)
 
     def test_what_is_too_long_is_let_go(self) -> None:
         client = self.connect("binary")
@@ -447,6 +465,12 @@ class SniffTests(SynchronousTestCase):
         client.protocol.connectionLost()
         self.assertEqual(self.server.lost, [client.protocol])
         self.assertEqual(client.protocol.state, "conn_closing")
+
+    def test_all_that_is_called_is_handed_on(self) -> None:
+        """What Twisted and the listening side call of a connection, its making apart."""
+        called = {name for name in vars(Connection) if not name.startswith("_")}
+        called -= {"connectionMade", "take_over", "state"}
+        self.assertEqual(called, set(_HANDED_ON))
 
     def test_all_that_came_is_counted_once(self) -> None:
         self.connect().ask(b"version\r\n")

@@ -296,8 +296,19 @@ def test_the_log_and_the_ports_file_say_what_has_been_bound(tmp_path: Path) -> N
 
 
 def test_listening_for_everybody_is_warned_of(tmp_path: Path) -> None:
-    with Server(tmp_path, "--interface", "0.0.0.0") as server:
-        assert server.log().count("whoever can reach 0.0.0.0 may read and write everything") == 1
+    for where, told in (
+        (("--interface", "0.0.0.0"), "0.0.0.0"),
+        (("-l", "tcp:0"), "every address"),
+        (("-l", "tcp6:0:interface=\\:\\:"), "::"),
+        (("-l", "tcp:0:interface=127.0.0.1"), ""),
+        (("-l", "tcp6:0:interface=\\:\\:1"), ""),
+    ):
+        server = Server(tmp_path, *where)
+        server.log_file.unlink(missing_ok=True)
+        with server:
+            warned = f"whoever can reach {told} may read and write everything"
+            assert server.log().count(warned) == bool(told), where
+            assert server.log().count("whoever") == bool(told), where
 
 
 def test_each_line_of_a_json_log_is_json(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -17,6 +17,7 @@ from mctwist.interfaces import (
     MOST_STEPS,
     IBackend,
     IStorage,
+    ITransaction,
     NeedsWrite,
     Results,
     StartError,
@@ -24,6 +25,7 @@ from mctwist.interfaces import (
     Steps,
     StorageError,
     StoreFull,
+    Unsupported,
 )
 from mctwist.item import BYTES, Entry, Item
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
@@ -36,8 +38,10 @@ from mctwist.testing import (
     fail,
     get,
     put,
+    put_and_fail,
     step,
 )
+from mctwist.waiters import MOST_WAITERS
 
 #: As the interpreter is before any service has been started.
 SWITCH_INTERVAL, GC_THRESHOLD = sys.getswitchinterval(), gc.get_threshold()
@@ -59,6 +63,7 @@ class ScriptedBackend:
     def __init__(self, inline: bool = True) -> None:
         self.name = "scripted:"
         self.inline = inline
+        self.ordered = True
         self.notice: Optional[str] = None
         self.due = False
         self.due_again = False
@@ -102,6 +107,13 @@ class ScriptedBackend:
 
     def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
         return self._memory.walk(prefix, now)
+
+    def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
+        self._note("scan")
+        return self._memory.scan(cursor, most, now)
+
+    def written(self) -> "Iterable[bytes]":
+        return self._memory.written()
 
     def resize(self, limit: int) -> bool:
         return self._memory.resize(limit)
@@ -287,6 +299,166 @@ class EvictionTests(StorageCase):
         self.assertEqual(told, [victims])
         service.on_eviction(None)
         self.assertIsNone(self.backend.evicted)
+
+
+class ScanTests(StorageCase):
+    """Scans, which read threads do."""
+
+    def test_it_is_done_in_a_read_thread(self) -> None:
+        service = self.started()
+        self.now(service, put(b"a"), put(b"b"), put(b"c"))
+        found = service.scan(0, 2)
+        self.assertNoResult(found)
+        self.assertEqual(len(self.read_pool.waiting), 1)
+        self.run_pools()
+        entries, cursor = self.successResultOf(found)
+        self.assertEqual([entry.key for entry in entries], [b"a", b"b"])
+        found = service.scan(cursor, 2)
+        self.run_pools()
+        entries, cursor = self.successResultOf(found)
+        self.assertEqual(([entry.key for entry in entries], cursor), ([b"c"], 0))
+
+    def test_a_stop_waits_for_it_and_then_there_is_none(self) -> None:
+        service = self.started()
+        found = service.scan(0, 2)
+        stopped = service.stopService()
+        self.assertNoResult(stopped)
+        self.run_pools()
+        self.assertEqual(self.successResultOf(found), ([], 0))
+        self.successResultOf(stopped)
+        self.failureResultOf(service.scan(0, 2), StorageError)
+
+    def test_a_fault_is_told(self) -> None:
+        service = self.started()
+        self.backend.faults["scan"] = StorageError("no")
+        found = service.scan(0, 2)
+        self.run_pools()
+        self.failureResultOf(found, StorageError)
+
+
+class WaitTests(StorageCase):
+    """Who waits for something to be stored."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.storage = self.started()
+        self.told: list[str] = []
+
+    def wait(self, name: str, prefix: bytes, deadline: Optional[int] = None) -> "Deferred[None]":
+        waiting = self.storage.await_change(prefix, deadline)
+        waiting.addCallback(lambda _: self.told.append(name))
+        return waiting
+
+    def test_he_is_told_after_the_commit_of_what_he_waits_for(self) -> None:
+        self.now(self.storage, put(b"q:1"), put(b"other"))
+        self.wait("one", b"q:")
+        self.now(self.storage, put(b"other"), put(b"q"), get(b"q:1"))
+        self.now(self.storage, step(operations.delete, b"q:1"))
+        self.now(self.storage, step(put_and_fail, b"q:2"))
+        self.assertEqual(len(self.flushLoggedErrors(Trouble)), 1)
+        self.assertEqual(self.told, [])
+        answer = self.storage.submit([put(b"q:3")])
+        answer.addCallback(lambda _: self.told.append("answer"))
+        self.assertEqual(self.told, [])
+        self.run_pools()
+        self.assertEqual(self.told, ["answer", "one"])
+        self.now(self.storage, put(b"q:4"))
+        self.assertEqual(self.told, ["answer", "one"])
+
+    def test_who_came_first_is_told_first_and_each_key_tells_one(self) -> None:
+        for name, prefix in (("a", b"q:"), ("b", b"q:x"), ("c", b""), ("d", b"q:"), ("e", b"r")):
+            self.wait(name, prefix)
+        self.now(self.storage, put(b"q:x1"))
+        self.assertEqual(self.told, ["a"])
+        self.now(self.storage, put(b"q:x2"), put(b"q:y"))
+        self.assertEqual(sorted(self.told), ["a", "b", "c"])
+        self.now(self.storage, put(b"q:x2"), put(b"q:y"), put(b"s"))
+        self.assertEqual(sorted(self.told), ["a", "b", "c", "d"])
+
+    def test_what_the_batch_of_his_own_answer_has_stored_is_not_missed(self) -> None:
+        """Another list of the batch stores after his has looked."""
+        self.storage.submit([get(b"other")])
+        # The first batch is under way; these two lists are the second.
+        looked = self.storage.submit([get(b"q:1")])
+        looked.addCallback(lambda _: self.wait("one", b"q:"))
+        self.storage.submit([put(b"q:1")])
+        self.run_pools()
+        self.assertEqual(self.backend.lists[:2], [[1], [1, 1]])
+        self.assertEqual(self.told, ["one"])
+
+    def test_what_is_stored_before_he_is_answered_is_not_missed(self) -> None:
+        looked = self.storage.submit([get(b"q:1")])
+        looked.addCallback(lambda _: self.wait("one", b"q:"))
+        self.storage.submit([put(b"q:1")])
+        self.pool.run()
+        self.assertEqual(self.told, [])
+        self.pool.run()
+        self.assertEqual(self.told, ["one"])
+
+    def test_he_is_told_at_his_deadline(self) -> None:
+        now = self.storage.now()
+        self.wait("late", b"q:", now + 2500)
+        self.wait("past", b"q:", now)
+        self.wait("for ever", b"q:")
+        self.assertEqual(self.told, ["past"])
+        self.reactor.advance(2.4)
+        self.run_pools()
+        self.assertEqual(self.told, ["past"])
+        self.reactor.advance(0.2)
+        self.assertEqual(self.told, ["past", "late"])
+        self.run_pools()
+        self.now(self.storage, put(b"q:1"), put(b"q:2"))
+        self.assertEqual(self.told, ["past", "late", "for ever"])
+
+    def test_who_has_gone_is_not_told_and_leaves_nothing_behind(self) -> None:
+        calls = len(self.reactor.getDelayedCalls())
+        gone = self.wait("gone", b"q:", self.storage.now() + 1000)
+        self.wait("stays", b"q:", self.storage.now() + 1000)
+        gone.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        gone.cancel()
+        self.now(self.storage, put(b"q:1"))
+        self.assertEqual(self.told, ["stays"])
+        self.assertEqual(len(self.reactor.getDelayedCalls()), calls)
+        self.assertEqual(len(self.storage._waiters), 0)
+
+    def test_a_stop_tells_everybody(self) -> None:
+        self.wait("one", b"q:")
+        self.wait("two", b"", self.storage.now() + 1000)
+        stopped = self.storage.stopService()
+        self.assertEqual(sorted(self.told), ["one", "two"])
+        self.run_pools()
+        self.successResultOf(stopped)
+        self.wait("after", b"q:")
+        self.assertEqual(self.told[-1], "after")
+
+    def test_who_comes_when_too_many_wait_does_not_wait(self) -> None:
+        for number in range(MOST_WAITERS):
+            self.storage.await_change(b"%d:" % (number % 100))
+        self.wait("too many", b"q:")
+        self.assertEqual(self.told, ["too many"])
+        self.now(self.storage, put(b"7:"))
+        self.wait("has room", b"q:")
+        self.assertEqual(self.told, ["too many"])
+
+    def test_who_waits_anew_when_he_is_told_is_told_again(self) -> None:
+        def again(_: None) -> None:
+            self.told.append("again")
+            self.storage.await_change(b"r:").addCallback(lambda _: self.told.append("and again"))
+
+        self.storage.await_change(b"q:").addCallback(again)
+        self.now(self.storage, put(b"q:1"))
+        self.assertEqual(self.told, ["again"])
+        self.now(self.storage, put(b"r:1"))
+        self.assertEqual(self.told, ["again", "and again"])
+
+    def test_what_a_backend_does_not_support_is_not_logged(self) -> None:
+        def unsupported(transaction: ITransaction, key: bytes) -> None:
+            raise Unsupported
+
+        with capturedLogs() as events:
+            (result,) = self.now(self.storage, step(unsupported, b"key"))
+        self.assertIsInstance(result, Unsupported)
+        self.assertEqual(events, [])
 
 
 class ReadTests(StorageCase):

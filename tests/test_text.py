@@ -17,7 +17,8 @@ from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, Results, Steps, StorageError
 from mctwist.item import size_in_memcached
 from mctwist.protocols.connection import Settings
-from mctwist.protocols.text import LONG_GET, MOST_GET_LINE
+from mctwist.protocols.grammar import MOST_GET_LINE
+from mctwist.protocols.text import LONG_GET
 from mctwist.testing import START, Trouble
 from tests.wire import Client, FaultyBackend, Server
 

@@ -14,6 +14,7 @@ from typing import Callable, NamedTuple, Optional, TypeVar
 
 import lmdb
 
+from mctwist.backends.layers import Order
 from mctwist.backends.state import State
 from mctwist.backends.tables import Records, Tables, finds_no_room
 
@@ -31,14 +32,15 @@ _Key = TypeVar("_Key", bytes, int)
 class Frozen(NamedTuple):
     """
     What a checkpoint is to write: records, the keys of those whose place or expiry is not the
-    one that the tables know (None: any may be), the state of the store with them, and the
-    journals they are from, which it removes.
+    one that the tables know (None: any may be), the state of the store with them, the journals
+    they are from, which it removes, and their order (None: there is nothing).
     """
 
     records: Records
     moved: "Optional[set[bytes]]"
     state: State
     journals: "list[Path]"
+    order: Optional[Order] = None
 
 
 #: No checkpoint.

@@ -19,7 +19,8 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -32,11 +33,20 @@ from zope.interface import implementer
 
 from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.folder import Folder
+from mctwist.backends.places import scan
 from mctwist.backends.rounds import Rounds
 from mctwist.backends.sieve import MOST_VISITS, Sieve
 from mctwist.backends.state import Prefixes, State
 from mctwist.backends.tally import Tally
-from mctwist.backends.transaction import Snapshot, Transaction, listed, look, run, run_alone
+from mctwist.backends.transaction import (
+    Change,
+    Snapshot,
+    Transaction,
+    listed,
+    look,
+    run,
+    run_alone,
+)
 from mctwist.interfaces import IBackend, Results, StartError, Steps, StorageError, StoreFull
 from mctwist.item import DamagedRecord, Entry, Item
 
@@ -97,6 +107,7 @@ class DirectoryBackend:
     """
 
     inline = False
+    ordered = False
 
     def __init__(
         self, path: str, sync: str = "always", limit: int = DEFAULT_LIMIT, evicts: bool = True
@@ -123,6 +134,8 @@ class DirectoryBackend:
         # When an item was last accessed is known for as long as the process lives.
         self._sieve = Sieve()
         self._tally = Tally()
+        self._changes: list[Change] = []  # of the last batch
+        self._in_vain = False  # there was nothing to evict
         self._rounds = Rounds(self._keys, self._in_order, self._tally)
 
     def open(self) -> None:
@@ -180,6 +193,19 @@ class DirectoryBackend:
                 return
             yield listed(self._snapshot(now), piece)
 
+    def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
+        self._check_open()
+        snapshot = self._snapshot(now)
+
+        def behind(place: int, asked: int) -> "list[tuple[int, bytes]]":
+            with closing(self._rounds.in_order(place)) as placed:
+                return list(islice(placed, asked))
+
+        return scan(behind, lambda keys: listed(snapshot, keys), cursor, most)
+
+    def written(self) -> "Iterable[bytes]":
+        return (key for key, item, _ in self._changes if item is not None)
+
     def _keys(self) -> "Iterator[bytes]":
         for name in sorted(os.listdir(self._items)):
             key = unquote_to_bytes(name) if "~" not in name else self._key_in(name)
@@ -202,6 +228,7 @@ class DirectoryBackend:
 
     def perform(self, lists: Sequence[Steps], now: int) -> list[Results]:
         self._check_open()
+        self._changes = []
         with self._changing:
             try:
                 return self._attempt(lists, now)
@@ -214,7 +241,11 @@ class DirectoryBackend:
 
     @property
     def pending(self) -> bool:
-        return self._rounds.busy or (self._evicts and self._state.stored > self._limit)
+        return self._rounds.busy or (self._overflows(self._state) and not self._in_vain)
+
+    def _overflows(self, state: State) -> bool:
+        """Whether there is more than is allowed, and not for being kept."""
+        return self._evicts and state.stored > max(self._limit, state.kept)
 
     def maintain(self) -> None:
         if not self._interrupted:
@@ -246,15 +277,20 @@ class DirectoryBackend:
         state = self._state.copy()
         limit = None if self._evicts else self._limit
         sieve = self._sieve
-        transaction = Transaction(self._read, sieve.stamp_of, sieve, state, now, limit)
+        transaction = Transaction(
+            self._read, sieve.stamp_of, sieve, state, now, limit, most_kept=self._limit
+        )
         answers = run(transaction, lists)
         self._rounds.sweep(transaction)
         victims: list[Entry] = []
-        if self._evicts and state.stored > self._limit:
+        if self._overflows(state):
             victims = evict(transaction, sieve, self._limit, self._rounds.in_order)
+            self._in_vain = not victims and state.kept > 0
         self._commit(transaction)
         self._rounds.committed(state)
-        welcome(transaction.finish(), sieve)
+        changes = transaction.finish()
+        self._changes += changes
+        welcome(changes, sieve)
         self._tally.count_batch(answers, victims, now)
         if victims and self.evicted is not None:
             self.evicted(victims)
@@ -375,6 +411,7 @@ def _encoded(state: State) -> bytes:
 
 def _decoded(record: bytes) -> State:
     """Raises `DamagedRecord` where it is not what `_encoded` made."""
-    state = State(record[: State.SIZE])
-    state.prefixes = Prefixes.decode(record[State.SIZE :])
+    size = State.size_in(record)
+    state = State(record[:size])
+    state.prefixes = Prefixes.decode(record[size:])
     return state

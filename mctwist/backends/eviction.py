@@ -13,6 +13,9 @@ and begins again, and `sieve` says whom it spares. So what is asked for once, a 
 takes up a tenth of the room and no more. Who was evicted too early is known again by a ghost of
 his key when he comes back, and counts as visited from the first.
 
+What must be kept both hands pass over. Where the oldest are nearly all of that kind, the hand would
+go far for every item that it finds; then the young go early.
+
 In one batch neither goes far: a store in which everything has been visited is not gone through
 from end to end while a client waits. What is left to evict is for the next batch.
 """
@@ -31,8 +34,11 @@ YOUNG = 0.1
 #: twice what it adds, ...
 MOST_VICTIMS = 500
 MOST_BYTES = 1 << 20
-#: ... and passes over so many for each of them.
+#: ... and passes over so many for each of them, ...
 MOST_SPARED = 20
+#: ... but over no more than so many that must be kept, beside two for each item that it writes,
+#: before it turns to the young; where it writes nothing nobody waits for it, and it may be more.
+FEW_KEPT, MOST_KEPT = 20, 1000
 
 #: The places behind one, in order, and the keys that may be there.
 InOrder = Callable[[int], "Generator[tuple[int, bytes], None, None]"]
@@ -46,6 +52,8 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
     """
     state = transaction.state
     victims: list[Entry] = []
+    kept = 0
+    most_kept = FEW_KEPT + 2 * transaction.written if transaction.written else MOST_KEPT
     most = MOST_VICTIMS + 2 * transaction.written
     least = max(allowed, state.stored - MOST_BYTES - 2 * transaction.growth)
     steps = most * MOST_SPARED
@@ -55,14 +63,15 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
         while state.stored > least and len(victims) < most and steps:
             steps -= 1
             found = None
-            if state.place - state.gate > YOUNG * state.items:
+            if kept > most_kept or state.place - state.gate > YOUNG * state.items:
                 found = next(young, None)
+            is_young = found is not None
             if found is not None:
                 place, key = found
                 state.gate = place
-                item = None if sieve.admit(place) else transaction.evict(key, place)
-                if item is not None:
-                    sieve.remember(key)
+                item = None if sieve.admit(place) else transaction.at(key, place)
+            elif kept > most_kept:
+                break
             else:
                 found = next(old, None)
                 if found is None or found[0] > state.gate:
@@ -76,8 +85,13 @@ def evict(transaction: Transaction, sieve: Sieve, allowed: int, in_order: InOrde
                     continue
                 place, key = found
                 state.hand = place
-                item = None if sieve.spare(place) else transaction.evict(key, place)
-            if item is not None:
+                item = None if sieve.spare(place) else transaction.at(key, place)
+            if item is not None and transaction.must_stay(key, item):
+                kept += 1
+            elif item is not None:
+                transaction.delete(key)
+                if is_young:
+                    sieve.remember(key)
                 accessed, fetched = transaction.accessed(item)
                 bare, length = without_value(item), len(item.value)
                 victims.append(Entry(key, bare, length, accessed, fetched))

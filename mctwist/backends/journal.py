@@ -131,11 +131,13 @@ def next_journal(directory: Path, last: Optional[Path] = None) -> Path:
     return directory / f"{_PREFIX}{number:010d}"
 
 
-def replay(path: Path, state_size: int) -> "Iterator[tuple[bytes, list[Entry]]]":
+def replay(
+    path: Path, state_size: "Callable[[bytes], int]"
+) -> "Iterator[tuple[bytes, list[Entry]]]":
     """
     The batches in the journal at `path`, in order, each as its state and its entries.
 
-    :param state_size: the bytes of a state.
+    :param state_size: of how many bytes the state is with which a body begins.
     """
     with open(path, "rb") as file:
         while True:
@@ -143,12 +145,13 @@ def replay(path: Path, state_size: int) -> "Iterator[tuple[bytes, list[Entry]]]"
             if len(header) < _FRAME.size:
                 return
             length, checksum = _FRAME.unpack(header)
-            if not state_size <= length <= os.fstat(file.fileno()).st_size:
+            if not 0 < length <= os.fstat(file.fileno()).st_size:
                 return
             body = file.read(length)
             if len(body) < length or crc32(body) != checksum:
                 return
-            yield body[:state_size], list(_entries(body, state_size))
+            size = state_size(body)
+            yield body[:size], list(_entries(body, size))
 
 
 def _entries(body: bytes, offset: int) -> Iterator[Entry]:

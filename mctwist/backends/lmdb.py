@@ -26,13 +26,13 @@ When there is no room on the disk a batch is run again a step at a time, each a 
 those that grow the store fail, the others do not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 import lmdb
 from zope.interface import implementer
@@ -41,9 +41,20 @@ from mctwist.backends.checkpoint import NOTHING, Frozen, write
 from mctwist.backends.dead import Dead
 from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.folder import Folder
+from mctwist.backends.gaps import Between, Gaps
 from mctwist.backends.journal import Entry as Written
 from mctwist.backends.journal import Journal, journals, next_journal, replay, sync_file
+from mctwist.backends.layers import (
+    NotLocked,
+    Order,
+    Recent,
+    between_in,
+    locked,
+    nothing_recent,
+    refused,
+)
 from mctwist.backends.packing import Packing
+from mctwist.backends.places import Placed, scan
 from mctwist.backends.sieve import MOST_VISITS, Sieve
 from mctwist.backends.state import Prefixes, State
 from mctwist.backends.tables import PREFIXES, Records, Tables, finds_no_room
@@ -86,16 +97,6 @@ _SECOND, _MINUTE = 1000, 60_000
 _ELSEWHERE: Any = object()
 
 
-class Recent(NamedTuple):
-    """
-    What the journal holds: records, and the keys of those whose place or expiry is not the one
-    that LMDB knows.
-    """
-
-    records: Records
-    moved: "set[bytes]"
-
-
 @implementer(IBackend)
 class LMDBBackend:
     """
@@ -107,6 +108,7 @@ class LMDBBackend:
     """
 
     inline = True
+    ordered = True
 
     def __init__(
         self,
@@ -134,12 +136,14 @@ class LMDBBackend:
         self._last_journal: Optional[Path] = None
         self._state = State()
         self._now = 0  # of the last batch
+        self._changes: list[Change] = []  # of the last batch
         # What reads look into before LMDB, the recent and the frozen, replaced as one: whoever
         # has taken hold of both and then begins a transaction misses nothing.
-        self._layers: tuple[Recent, Frozen] = (Recent({}, set()), NOTHING)
+        self._lock = Lock()  # held while a batch is published, and while the view is read
+        self._layers: tuple[Recent, Frozen] = (nothing_recent(self._lock), NOTHING)
+        self._gaps = Gaps()  # changed under the lock
         self._sieve = Sieve()
         self._tally = Tally()
-        self._lock = Lock()  # held while a batch is published, and while the view is read
         self._published = 0  # odd while a batch is being published
         self._view: Optional[Snapshot] = None  # kept from one read to the next
         self._end_view: Optional[Callable[[], None]] = None
@@ -155,7 +159,8 @@ class LMDBBackend:
         self._dead = Dead(self._tally)
         self._next_seek = self._next_turn = 0  # milliseconds since the epoch
         self._write_stamps = False
-        self._exhausted = False  # there was nothing to evict
+        self._exhausted = False  # there was nothing to evict, ...
+        self._in_vain = False  # ... or nothing but what must be kept was met
 
     # Opening and closing
 
@@ -192,14 +197,16 @@ class LMDBBackend:
         records: Records = {}
         for path in old:
             sync_file(path)
-            for state, entries in replay(path, State.SIZE):
+            for state, entries in replay(path, State.size_in):
                 records.update(entries)
                 prefixes = self._state.prefixes
                 self._state = State(state)
                 self._state.prefixes = prefixes
         if PREFIXES in records:
             self._state.prefixes = Prefixes.decode(records[PREFIXES] or b"")
-        self._layers = (Recent({}, set()), Frozen(records, None, self._state, old))
+        order = Order(records, self._lock)
+        self._layers = (nothing_recent(self._lock), Frozen(records, None, self._state, old, order))
+        self._gaps = Gaps()
         self._write_frozen()
 
     def close(self) -> None:
@@ -248,28 +255,36 @@ class LMDBBackend:
                 view = self._view or self._make_view()
                 view.renew(self._sieve, self._state, now)
                 return look(view, steps)
-        # Without the lock, unless that shows half a batch.
+        # Without the lock, unless that shows half a batch, or keys in their order are wanted.
         published = self._published
-        results = self._look(steps, now)
-        if len(results) == 1 or (published == self._published and published % 2 == 0):
-            return results
+        with suppress(NotLocked):
+            results = self._look(steps, now, refused)
+            if len(results) == 1 or (published == self._published and published % 2 == 0):
+                return results
         with self._lock:
             return self._look(steps, now)
 
-    def _look(self, steps: Steps, now: int) -> Results:
+    def _look(self, steps: Steps, now: int, instead: Optional[Between] = None) -> Results:
+        """:param instead: of the keys in their order, for which the lock must be held."""
         state = self._state
-        read, stamp_of, end = self._begin()
+        read, stamp_of, between, end = self._begin()
+        between = instead or between
         try:
-            return look(Snapshot(read, stamp_of, self._sieve, state, now), steps)
+            return look(
+                Snapshot(read, stamp_of, self._sieve, state, now, between, self._gaps), steps
+            )
         finally:
             end()
 
-    def _begin(self) -> "tuple[Read, Callable[[int], int], Callable[[], None]]":
-        """What reads the store as it is now: an item, the stamp of a place; and what ends that."""
-        (recent, _), (frozen, _, _, _) = self._layers
+    def _begin(self) -> "tuple[Read, Callable[[int], int], Between, Callable[[], None]]":
+        """
+        What reads the store as it is now: an item, the stamp of a place, and keys in their order
+        (for which the lock must be held); and what ends that.
+        """
+        (recent, _, order), (frozen, _, _, _, frozen_order) = self._layers
         if self._tables is None:
             raise StorageError("the store is closed")
-        record_of, stored_stamp_of, end = self._tables.begin()
+        record_of, stored_stamp_of, stored_between, end = self._tables.begin()
         sieve = self._sieve
         find_recent, find_older = recent.get, record_of
         if frozen:
@@ -298,11 +313,11 @@ class LMDBBackend:
             del record_of, stored_stamp_of, find_older
             end()
 
-        return read, stamp_of, end_both
+        return read, stamp_of, between_in(order, frozen_order, stored_between), end_both
 
     def _make_view(self) -> Snapshot:
-        read, stamp_of, self._end_view = self._begin()
-        self._view = Snapshot(read, stamp_of, self._sieve, self._state, 0)
+        read, stamp_of, between, self._end_view = self._begin()
+        self._view = Snapshot(read, stamp_of, self._sieve, self._state, 0, between, self._gaps)
         return self._view
 
     def _drop_view(self) -> None:
@@ -336,8 +351,23 @@ class LMDBBackend:
             start = found[-1][0] + b"\0"
             yield self._entries([key for key, _ in found if key not in early], now)
 
+    def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
+        return scan(self._behind, lambda keys: self._entries(keys, now), cursor, most)
+
+    def _behind(self, place: int, most: int) -> "list[Placed]":
+        # The layers first: what is not in them any more is in LMDB by then.
+        recent, frozen = self._layers
+        if self._tables is None:
+            raise StorageError("the store is closed")
+        with closing(self._tables.in_order(place)) as placed:
+            found = list(islice(placed, most))
+        found += recent.order.behind(place, most)
+        if frozen.order is not None:
+            found += frozen.order.behind(place, most)
+        return sorted(set(found))[:most]
+
     def _entries(self, keys: "list[bytes]", now: int) -> "list[Entry]":
-        read, stamp_of, end = self._begin()
+        read, stamp_of, _, end = self._begin()
         try:
             return listed(Snapshot(read, stamp_of, self._sieve, self._state, now), keys)
         finally:
@@ -353,6 +383,7 @@ class LMDBBackend:
         if self._stuck is not None:
             self._merge()
         self._now = now
+        self._changes = []
         self._has_looked_for_room = False
         try:
             answers = self._attempt(lists, now)
@@ -366,21 +397,31 @@ class LMDBBackend:
             raise StorageError("the journal has failed")
         before = self._state
         state = before.copy()
-        read, stamp_of, end = self._begin()
+        read, stamp_of, between, end = self._begin()
         assert self._tables is not None
         reaped = self._dead.piece()
         victims: list[Entry] = []
         try:
-            limit = None if self._evicts else self._packing.limit
-            transaction = Transaction(read, stamp_of, self._sieve, state, now, limit)
+            transaction = Transaction(
+                read,
+                stamp_of,
+                self._sieve,
+                state,
+                now,
+                limit=None if self._evicts else self._packing.limit,
+                most_kept=self._packing.limit,
+                between=locked(between, self._lock),
+                gaps=self._gaps,
+            )
             answers = run(transaction, lists)
             if reaped:
                 reaped = self._reap(transaction, reaped)
-            if self._evicts and state.stored > self._packing.allowed:
+            if self._overflows(state):
                 victims = evict(
                     transaction, self._sieve, self._packing.allowed, self._tables.in_order
                 )
                 self._exhausted = not victims
+                self._in_vain = not victims and state.kept > 0
             swept = self._dead.swept_prefixes(reaped)
             if swept:
                 state.prefixes = state.prefixes.after(swept)
@@ -397,21 +438,26 @@ class LMDBBackend:
             state.now = max(state.now, now)
             record = state.encode()
             if state.stored > before.stored:
-                self._check_room()
+                self._check_room(state)
             self._append(record, entries, bool(lists))
-            self._publish(state, entries, changes)
+            self._publish(transaction, entries, changes)
+        elif transaction.gaps is not None:
+            with self._lock:
+                transaction.leave_gaps(self._gaps, before, changes)
         self._tally.count_batch(answers, victims, now)
         self._dead.removed(reaped, swept)
         if victims and self.evicted is not None:
             self.evicted(victims)
         return answers
 
-    def _check_room(self) -> None:
+    def _check_room(self, state: State) -> None:
         assert self._journal is not None
         assert self._tables is not None
         if self._stuck is not None:
             raise StoreFull(str(self._stuck))
-        if self._evicts or self._taken <= self._packing.most_bytes:
+        # Eviction makes room in the pages; but not of what must be kept.
+        evicts = self._evicts and state.kept <= self._packing.allowed
+        if evicts or self._taken <= self._packing.most_bytes:
             return
         # What has been deleted since the last checkpoint may have made room.
         if not self._has_looked_for_room:
@@ -467,12 +513,17 @@ class LMDBBackend:
         self._journal.restart()
         return True
 
-    def _publish(self, state: State, entries: "list[Written]", changes: "list[Change]") -> None:
-        records, moved = self._layers[0]
+    def _publish(
+        self, transaction: Transaction, entries: "list[Written]", changes: "list[Change]"
+    ) -> None:
+        self._changes += changes
+        records, moved, order = self._layers[0]
         with self._lock:
             self._published += 1
             records.update(entries)
-            self._state = state
+            order.add(changes)
+            transaction.leave_gaps(self._gaps, self._state, changes)
+            self._state = transaction.state
             self._published += 1
         moved.update(
             [
@@ -499,13 +550,20 @@ class LMDBBackend:
         self._journal = Journal(path, self._sync, self._tally.count_sync)
         self._last_journal = path
 
+    def written(self) -> "Iterable[bytes]":
+        return (key for key, item, _ in self._changes if item is not None)
+
     # Sweeping and evicting
 
     @property
     def pending(self) -> bool:
         if self._dead or self._dead.due:
             return True
-        return self._evicts and self._state.stored > self._packing.allowed
+        return self._overflows(self._state) and not self._in_vain
+
+    def _overflows(self, state: State) -> bool:
+        """Whether there is more than is allowed, and not for being kept."""
+        return self._evicts and state.stored > max(self._packing.allowed, state.kept)
 
     def _reap(self, transaction: Transaction, keys: "list[bytes]") -> "list[bytes]":
         """Remove what is dead of `keys`. Returns those that it came to: large ones take long."""
@@ -521,6 +579,9 @@ class LMDBBackend:
 
     def _tell_the_time(self, now: int) -> None:
         """What is to be done from time to time is due again."""
+        if self._in_vain and now < self._next_seek:
+            # Not with every batch: it may be long before there is anything that can go.
+            self._exhausted = False
         if now >= self._next_seek or not self._next_seek:
             self._next_seek = now + _SECOND
             self._dead.due = not self._dead
@@ -571,8 +632,9 @@ class LMDBBackend:
         self._freeze([journal.path])
 
     def _freeze(self, old: "list[Path]") -> None:
-        records, moved = self._layers[0]
-        self._layers = (Recent({}, set()), Frozen(records, moved, self._state, old))
+        records, moved, order = self._layers[0]
+        frozen = Frozen(records, moved, self._state, old, order)
+        self._layers = (nothing_recent(self._lock, order), frozen)
         self._drop_view()
 
     def _sync_journal(self) -> None:
@@ -591,8 +653,9 @@ class LMDBBackend:
             if recent.records or (self._journal is not None and self._journal.size):
                 self._sync_journal()
                 records = {**frozen.records, **recent.records}
-                merged = Frozen(records, None, self._state, frozen.journals)
-                self._layers = (Recent({}, set()), merged)
+                order = Order(records, self._lock)
+                merged = Frozen(records, None, self._state, frozen.journals, order)
+                self._layers = (nothing_recent(self._lock, recent.order), merged)
                 self._drop_view()
 
     def maintain(self) -> None:

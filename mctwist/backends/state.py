@@ -25,10 +25,12 @@ MOST_LENGTHS = 16
 # The fields of a `State`, in the order of its record.
 _FIELDS = (
     *("sequence", "place", "flushed", "deadline", "items", "size", "dead", "dead_size"),
-    *("hand", "gate", "now"),
+    *("hand", "gate", "now", "kept"),
 )
 _figures = attrgetter(*_FIELDS)
-_STATE = Struct("<QQQqQQQQQQQ")
+_STATE = Struct("<QQQqQQQQQQQQ")
+# As it was before anything could be kept: without the last field.
+_OLD_STATE = Struct("<QQQqQQQQQQQ")
 _CHECKSUM = Struct("<I")
 _PREFIX = Struct("<QB")
 
@@ -101,6 +103,7 @@ class State:
     :ivar dead: items that are flushed but still stored; :ivar dead_size: their bytes.
     :ivar hand: the place to which eviction's hand has come; :ivar gate: and its gate.
     :ivar now: milliseconds since the epoch of the last batch that has changed anything.
+    :ivar kept: bytes of those live items that are kept from eviction.
     :ivar prefixes: the flushed prefixes; a record of their own, for they seldom change.
     """
 
@@ -117,6 +120,7 @@ class State:
     hand: int
     gate: int
     now: int
+    kept: int
     prefixes: Prefixes
 
     def __init__(self, record: Optional[bytes] = None) -> None:
@@ -124,13 +128,20 @@ class State:
         :param record: what `encode` made; None: of an empty store.
         :raises DamagedRecord: it is not whole.
         """
-        figures = _STATE.unpack(_of_state(record)) if record else (0,) * len(_FIELDS)
+        figures = _of_state(record) if record else (0,) * len(_FIELDS)
         for name, figure in zip(_FIELDS, figures):
             setattr(self, name, figure)
         self.prefixes = _NONE
 
     def encode(self) -> bytes:
         return _sealed(_STATE.pack(*_figures(self)))
+
+    @staticmethod
+    def size_in(content: bytes) -> int:
+        """The bytes of the record of a state with which `content` begins, of whichever version."""
+        old = _OLD_STATE.size
+        checksum = _CHECKSUM.pack(crc32(content[:old]))
+        return old + _CHECKSUM.size if content.startswith(checksum, old) else State.SIZE
 
     def copy(self) -> "State":
         state = State.__new__(State)
@@ -158,14 +169,16 @@ class State:
         self.deadline = 0
         self.dead += self.items
         self.dead_size += self.size
-        self.items = self.size = 0
+        self.items = self.size = self.kept = 0
 
 
-def _of_state(record: bytes) -> bytes:
+def _of_state(record: bytes) -> "tuple[int, ...]":
     body = _verified(record)
+    if len(body) == _OLD_STATE.size:
+        return (*_OLD_STATE.unpack(body), 0)
     if len(body) != _STATE.size:
         raise DamagedRecord("the state of the store is of another version")
-    return body
+    return _STATE.unpack(body)
 
 
 def _sealed(body: bytes) -> bytes:

@@ -20,13 +20,14 @@ once, after every fork; `writemap` is never used: with it a full disk would be a
 import errno
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from struct import Struct
 from typing import Any, Callable, Optional
 
 import lmdb
 
+from mctwist.backends.gaps import Between
 from mctwist.backends.sieve import ALL, seen, stamp
 from mctwist.backends.state import Prefixes, State
 from mctwist.item import DamagedRecord, decode
@@ -49,6 +50,7 @@ _EVEN = 0xFFFFFFFE
 # EFBIG is RLIMIT_FSIZE's word for a full disk.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+RecordOf = Callable[[bytes], Optional[bytes]]
 _Transaction = Any
 
 
@@ -98,8 +100,8 @@ class Tables:
 
     def begin(
         self,
-    ) -> "tuple[Callable[[bytes], Optional[bytes]], Callable[[int], int], Callable[[], None]]":
-        """What finds the record of a key, and the stamp of a place, and what ends that."""
+    ) -> "tuple[RecordOf, Callable[[int], int], Between, Callable[[], None]]":
+        """What finds the record of a key, the stamp of a place, and keys; and what ends that."""
         txn = self._env.begin(self._items)
         record_of = txn.get
         order = self._order
@@ -116,6 +118,23 @@ class Tables:
             # That it was fetched is kept, not how late: any sequence number will do.
             return stamp((visit & _EVEN) * 1000, ALL if visit & 1 else 0)
 
+        def between(start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
+            keys: list[bytes] = []
+            with txn.cursor() as cursor:
+                if last:
+                    # To the first at `end` or behind it, and one back from there.
+                    found = cursor.prev() if cursor.set_range(end) else cursor.last()
+                    following = cursor.iterprev(values=False)
+                else:
+                    found = cursor.set_range(start)
+                    following = cursor.iternext(values=False)
+                if found:
+                    for key in islice(following, most):
+                        if key < start if last else key >= end:
+                            break
+                        keys.append(key)
+            return keys
+
         def end() -> None:
             # py-lmdb frees a reader's slot only with the object, so nobody may keep that: not
             # the traceback of a step's exception either.
@@ -123,7 +142,7 @@ class Tables:
             txn.abort()
             del txn, record_of
 
-        return record_of, stamp_of, end
+        return record_of, stamp_of, between, end
 
     def from_key(
         self, start: bytes, prefix: bytes, most: int, most_bytes: int

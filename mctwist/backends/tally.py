@@ -94,6 +94,7 @@ class Tally:
                 **self._own_figures(),
                 "items_live": state.items,
                 "bytes_live": state.size,
+                "bytes_kept": state.kept,
                 "items_dead": state.dead,
                 "bytes_dead": state.dead_size,
                 "prefixes_flushed": len(state.prefixes),

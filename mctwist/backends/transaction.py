@@ -6,21 +6,26 @@ collects here, one state for each key, and the backend applies the whole of it a
 step that fails is rolled back by forgetting, a batch for which there is no room has touched
 nothing, and a key written a hundred times in a batch reaches the disk once. The counts in its
 `State` are brought up to date with every write.
+
+Both see their keys in order where the store does. A transaction has gaps of its own, begun with a
+copy of the store's when somebody first asks, which take over from those with the commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Callable, Optional
 
 from zope.interface import implementer
 
+from mctwist.backends.gaps import Between, Gaps, walk
 from mctwist.backends.sieve import Sieve, seen, stamp
+from mctwist.backends.sorted_keys import Growing
 from mctwist.backends.state import State
 from mctwist.interfaces import (
     MOST_BYTES,
     MOST_STEPS,
     VALUED,
-    ITransaction,
+    IOrderedTransaction,
     Many,
     NeedsWrite,
     Results,
@@ -28,11 +33,15 @@ from mctwist.interfaces import (
     Steps,
     StorageError,
     StoreFull,
+    Unsupported,
 )
-from mctwist.item import BYTES, Entry, Item, size_in_memcached, without_value
+from mctwist.item import BYTES, KEPT, Entry, Item, size_in_memcached, without_value
 
 #: A batch stops starting lists when its results hold this many bytes; the rest waits.
 MOST_BATCH_BYTES = 16 << 20
+
+#: A snapshot passes over so many dead keys in a row: more is for the storage thread, to do once.
+PATIENCE = 2000
 
 Read = Callable[[bytes], Optional[Item]]
 
@@ -44,18 +53,38 @@ _UNREAD: Any = object()
 _FLUSH = b""  # stands for a flush where keys stand; no key is empty
 
 
-@implementer(ITransaction)
+def unordered(start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
+    """The `Between` of a store that has no order of its keys."""
+    raise Unsupported
+
+
+@implementer(IOrderedTransaction)
 class Snapshot:
     """One state of the store, to read."""
 
-    __slots__ = ("_flushed", "_prefixes", "_read", "_stamp_of", "_state", "now", "stamp", "visits")
+    __slots__ = (
+        *("_between", "_flushed", "_gaps", "_prefixes", "_read", "_stamp_of", "_state"),
+        *("now", "stamp", "visits"),
+    )
 
     def __init__(
-        self, read: Read, stamp_of: Callable[[int], int], sieve: Sieve, state: State, now: int
+        self,
+        read: Read,
+        stamp_of: Callable[[int], int],
+        sieve: Sieve,
+        state: State,
+        now: int,
+        between: Between = unordered,
+        gaps: Optional[Gaps] = None,
     ) -> None:
-        """:param stamp_of: the stamp that is kept of a place; 0: none."""
+        """
+        :param stamp_of: the stamp that is kept of a place; 0: none.
+        :param between: the keys of the store; :param gaps: of them, to which more are added.
+        """
         self._read = read
         self._stamp_of = stamp_of
+        self._between = between
+        self._gaps = Gaps() if gaps is None else gaps
         self._state: Optional[State] = None
         self.renew(sieve, state, now)
 
@@ -81,6 +110,20 @@ class Snapshot:
 
     def accessed(self, item: Item) -> tuple[int, bool]:
         return _accessed(item, self._stamp_of(item.place))
+
+    def first(self, start: bytes, end: bytes, last: bool = False) -> Optional[tuple[bytes, Item]]:
+        return next(self._walk(start, end, 1, last), None)
+
+    def range(
+        self, start: bytes, end: bytes, most: int, last: bool = False
+    ) -> list[tuple[bytes, Item]]:
+        return list(islice(self._walk(start, end, most, last), most))
+
+    def _walk(
+        self, start: bytes, end: bytes, most: int, last: bool
+    ) -> "Iterator[tuple[bytes, Item]]":
+        between, gaps, get = self._between, self._gaps, self.get
+        return walk(between, gaps, get, start, end, most, last, PATIENCE)
 
     def put(
         self,
@@ -109,26 +152,34 @@ class Snapshot:
         return (state.items, state.size) if self._flushed == state.flushed else (0, 0)
 
 
-@implementer(ITransaction)
+@implementer(IOrderedTransaction)
 class Transaction:
     """
     A batch of steps over one state of the store.
 
     :param stamp_of: the stamp that is kept of a place; 0: none.
     :param limit: bytes that may be stored, above which nothing may grow; None: any number.
+    :param most_kept: bytes that may be kept from eviction, likewise.
+    :param between: the keys of the store; :param gaps: of them.
     :ivar state: the store's `State`, brought up to date as the steps run.
     :ivar replaced: what the running step has replaced; whoever runs the steps empties it.
+    :ivar gaps: those that there are with what the batch has done; None: nobody has asked.
     """
 
     __slots__ = (
         "_before",
+        "_between",
+        "_gaps",
         "_items",
         "_limit",
+        "_most_kept",
         "_read",
         "_second",
         "_stamp_of",
         "_stored",
         "_written",
+        "_written_keys",
+        "gaps",
         "now",
         "replaced",
         "state",
@@ -143,12 +194,19 @@ class Transaction:
         state: State,
         now: int,
         limit: Optional[int] = None,
+        most_kept: Optional[int] = None,
+        between: Between = unordered,
+        gaps: Optional[Gaps] = None,
     ) -> None:
         if state.deadline and state.deadline <= now:
             state.flush()
         self._read = read
         self._stamp_of = stamp_of
         self._limit = limit
+        self._most_kept = most_kept
+        self._between = between
+        self._gaps = gaps
+        self.gaps: Optional[Gaps] = None
         self.state = state
         self._before = state.stored
         self.now = now
@@ -157,6 +215,7 @@ class Transaction:
         self._written = stamp(now, 0)
         self._items: dict[bytes, Optional[Item]] = {}  # as they are now, stored or not
         self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
+        self._written_keys = Growing(self._stored)
         self.replaced: list[tuple[bytes, Any]] = []
 
     @property
@@ -184,6 +243,31 @@ class Transaction:
     def accessed(self, item: Item) -> tuple[int, bool]:
         return _accessed(item, self._stamp_of(item.place))
 
+    def first(self, start: bytes, end: bytes, last: bool = False) -> Optional[tuple[bytes, Item]]:
+        return next(self._walk(start, end, 1, last), None)
+
+    def range(
+        self, start: bytes, end: bytes, most: int, last: bool = False
+    ) -> list[tuple[bytes, Item]]:
+        return list(islice(self._walk(start, end, most, last), most))
+
+    def _walk(
+        self, start: bytes, end: bytes, most: int, last: bool
+    ) -> "Iterator[tuple[bytes, Item]]":
+        if self.gaps is None:
+            self.gaps = Gaps() if self._gaps is None else self._gaps.copy()
+            for key in self._stored if self.gaps else ():
+                self.gaps.cut(key)
+        return walk(self._both_between, self.gaps, self.get, start, end, most, last)
+
+    def _both_between(self, start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
+        """As `Between`: the keys of the store, and those that the batch has written."""
+        stored = self._between(start, end, most, last)
+        written = self._written_keys.between(start, end, most, last)
+        if not written:
+            return stored
+        return sorted({*stored, *written}, reverse=last)[:most]
+
     def put(
         self,
         key: bytes,
@@ -199,6 +283,10 @@ class Transaction:
         size = size_in_memcached(key, len(value), flags)
         if self._limit is not None:
             self._check_room(key, size, old)
+        if marks & KEPT or state.kept:
+            self._check_kept(key, size, marks, old)
+        if self.gaps is not None:
+            self.gaps.cut(key)
         self.replaced.append((key, old))
         sequence = state.sequence = state.sequence + 1
         if old is None:
@@ -214,6 +302,8 @@ class Transaction:
             self.visits[place] = self._written
         state.items += 1
         state.size += size
+        if marks & KEPT:
+            state.kept += size
         if cas is None:
             cas = sequence
         fields = (kind, marks, flags, expiry, cas, sequence, place, self._second, value)
@@ -235,6 +325,22 @@ class Transaction:
         if growth > 0 and self.state.size + growth > (self._limit or 0):
             raise StoreFull("the store is at its limit")
 
+    def _check_kept(self, key: bytes, size: int, marks: int, old: Optional[Item]) -> None:
+        """What grows must have room beside what is kept: that does not make any."""
+        if self._most_kept is None:
+            return
+        kept, before, kept_before = self.state.kept, 0, 0
+        if old is not None:
+            before = size_in_memcached(key, len(old.value), old.flags)
+            kept_before = before if self.is_kept(old) else 0
+        grows = size > before or (marks & KEPT and size > kept_before)
+        if grows and kept - kept_before + size > self._most_kept:
+            raise StoreFull("what must be kept is at the limit of the store")
+
+    def is_kept(self, item: Item) -> bool:
+        """Whether `item`, which is stored, counts as kept: not if it has been flushed."""
+        return bool(item.marks & KEPT) and item.sequence > self.state.flushed
+
     def _discount(self, key: bytes, item: Item) -> None:
         """Take `item`, which is or was stored, off the counts."""
         state = self.state
@@ -242,6 +348,8 @@ class Transaction:
         if item.sequence > state.flushed:
             state.items -= 1
             state.size -= size
+            if item.marks & KEPT:
+                state.kept -= size
         else:
             state.dead -= 1
             state.dead_size -= size
@@ -253,6 +361,8 @@ class Transaction:
         if item.sequence > state.flushed:
             state.items += 1
             state.size += size
+            if item.marks & KEPT:
+                state.kept += size
         else:
             state.dead += 1
             state.dead_size += size
@@ -282,7 +392,11 @@ class Transaction:
         for key, old in reversed(self.replaced):
             if key == _FLUSH:
                 self.state.restore(old)
+                if self.gaps is not None:
+                    self.gaps.clear()
                 continue
+            if self.gaps is not None and old is not None:
+                self.gaps.cut(key)
             new = self._items[key]
             if new is not None:
                 self._discount(key, new)
@@ -311,15 +425,16 @@ class Transaction:
         self.delete(key)
         return item
 
-    def evict(self, key: bytes, place: int) -> Optional[Item]:
-        """Remove what is under `key` if it has `place`, and is not of this batch. Returns it."""
+    def at(self, key: bytes, place: int) -> Optional[Item]:
+        """What is under `key` if it has `place`, dead or alive, and is not of this batch."""
         if key in self._stored:
             return None
         item = self._raw(key)
-        if item is None or item.place != place:
-            return None
-        self.delete(key)
-        return item
+        return None if item is None or item.place != place else item
+
+    def must_stay(self, key: bytes, item: Item) -> bool:
+        """Whether what is under `key` may not be evicted."""
+        return bool(item.marks & KEPT) and not self._is_dead(key, item)
 
     def finish(self) -> "list[Change]":
         """What has to be done to the store."""
@@ -327,6 +442,25 @@ class Transaction:
         return [
             (key, items[key], old) for key, old in self._stored.items() if items[key] is not old
         ]
+
+    def leave_gaps(self, gaps: Gaps, before: State, changes: "list[Change]") -> None:
+        """
+        It is committed: have `gaps` be those of the store as it is now.
+
+        :param before: the state of the store until then; :param changes: what `finish` told.
+        """
+        if self.gaps is not None:
+            gaps.replace(self.gaps)
+            self.gaps = None
+        elif gaps:
+            for key, item, _ in changes:
+                if item is not None:
+                    gaps.cut(key)
+        state = self.state
+        put_off = before.deadline and state.deadline != before.deadline
+        if put_off and state.flushed == before.flushed:
+            # A flush to come was put off: whoever has seen it happen has seen too much.
+            gaps.clear()
 
 
 def _accessed(item: Item, stamp: int) -> tuple[int, bool]:

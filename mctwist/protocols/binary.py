@@ -130,11 +130,11 @@ class BinaryProtocol(Connection, Protocol):
             if value_start > size:
                 self._needed = value_start - start
                 break
-            length = body - extras_size - key_size if shape.valued else 0
+            length = body - extras_size - key_size
             extras, key = data[extras_start:key_start], data[key_start:value_start]
             head = Head(opcode, opaque, cas, extras, key, length)
             end = value_start + length
-            if shape.valued and self._refuse(head):
+            if shape.valued and self._let_go(head):
                 start = self._skip(end, size)
                 continue
             if end > size:
@@ -144,10 +144,12 @@ class BinaryProtocol(Connection, Protocol):
             start = end
             if self._asking:
                 self._behind.append(data[start:])
-            if self._asking or self._closed:
                 return
-            # What runs by itself has had those before it run.
+            if self._closed:
+                return
+            # What runs by itself has had those before it run; and who was known may be no more.
             steps = self._steps
+            gets = frames.GETS if self._rights is not None else {}
         if start < size:
             keep(self._pieces, data[start:])
             self._size = size - start
@@ -165,8 +167,8 @@ class BinaryProtocol(Connection, Protocol):
             return INVALID
         return None
 
-    def _refuse(self, head: Head) -> bool:
-        """Answer a value that is too large."""
+    def _let_go(self, head: Head) -> bool:
+        """Answer a value that is not to be taken, for it is too large or means nothing here."""
         if head.opcode in _SASL:
             if self._services.users is None:
                 error = UNKNOWN_COMMAND
@@ -265,12 +267,15 @@ class BinaryProtocol(Connection, Protocol):
         if self._services.users is None:
             self._fail(head.opcode, head.opaque, UNKNOWN_COMMAND)
         else:
+            self._forget()
             self._say(replies.frame(head.opcode, head.opaque, _PLAIN))
 
     def _authenticate(self, head: Head, value: bytes) -> None:
         """SASL's PLAIN (RFC 4616): `[who to be] NUL name NUL password`, at once or in a step."""
         opcode, opaque, _, _, mechanism, _ = head
         begun, self._mechanism = self._mechanism, False
+        # Who begins anew is nobody until it is known who he is (proto_bin.c:691).
+        self._forget()
         words = value.split(b"\0")
         if self._services.users is None:
             self._fail(opcode, opaque, UNKNOWN_COMMAND)

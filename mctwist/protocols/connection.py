@@ -24,6 +24,7 @@ from mctwist import operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, IUsers, Render, Rights, Step
 from mctwist.item import KEY_LENGTH
 from mctwist.protocols import statistics
+from mctwist.protocols.grammar import MOST_GET_LINE, MOST_LINE
 from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
 from mctwist.protocols.rights import within
@@ -150,6 +151,8 @@ class Connection:
             *(self.transport, self._storage, self._stats, self._spell),
             *(self._watchers, services.reactor),
         )
+        if self._rights is None:
+            self._pipeline.read_at_once(READ_OF_STRANGERS)
         if self._watchers.active:
             self._watchers.arrived(self._peer())
 
@@ -200,7 +203,8 @@ class Connection:
 
     def finish(self, reason: str = "normal", lingering: bool = False) -> None:
         """
-        Take no more commands, answer those that were taken, and close.
+        Take no more commands, answer those that were taken, and close. A password that is being
+        checked is no command any more: it gets no answer.
 
         :param reason: `error`, `normal`, `idle_timeout` or `shutdown`, for those who watch.
         :param lingering: as of `Pipeline.close`.
@@ -223,7 +227,9 @@ class Connection:
 
     def owes(self) -> bool:
         """Whether the peer waits for something: an answer, or events."""
-        return self._asking or (self._pipeline is not None and self._pipeline.owes())
+        # Whoever is closed while it is found out who he is gets no answer to that.
+        asks = self._asking and not self._closed
+        return asks or (self._pipeline is not None and self._pipeline.owes())
 
     # What the dialects share
 
@@ -277,6 +283,12 @@ class Connection:
         if not self._asking and self._pipeline is not None:
             self._pipeline.unbar()
 
+    def _forget(self) -> None:
+        """Whoever has logged in here has to do so again, where anybody has to."""
+        self._submit()
+        if self._services.users is not None:
+            self._rights = None
+
     def _count_login(self, rights: Optional[Rights]) -> bool:
         """Note that somebody has logged in, or, None, has tried to. Returns whether he has."""
         self._stats.auth_commands += 1
@@ -286,6 +298,8 @@ class Connection:
             return False
         self._rights = rights
         self._restricted = rights != _ALL_RIGHTS
+        if self._pipeline is not None:
+            self._pipeline.read_at_once(None)
         return True
 
     def _report(self, render: Render) -> None:
@@ -322,9 +336,16 @@ def keep(pieces: "list[Any]", piece: bytes) -> None:
         pieces.append(bytearray(piece))
 
 
+#: Bytes that are read at once of somebody who has not said who he is: all that may have to wait
+#: until that is known.
+READ_OF_STRANGERS = 16 * 1024
+
 #: What a client can make grow, and how far: shown by `stats settings`.
 _BOUNDS: dict[str, object] = {
     "most_key": KEY_LENGTH,
+    "most_line": MOST_LINE,
+    "most_get_line": MOST_GET_LINE,
+    "read_of_strangers": READ_OF_STRANGERS,
     "most_waiting": MOST_WAITING,
     "instalment_steps": MOST_STEPS,
     "instalment_bytes": MOST_BYTES,

@@ -65,19 +65,18 @@ class Shape(NamedTuple):
 
     :ivar extras: those of its extras.
     :ivar keyed: it has a key; False: it has none; None: as it likes.
-    :ivar valued: it has a value, perhaps an empty one; None: what follows the key is no part of
-        it, for memcached does not look there.
+    :ivar valued: it has a value, perhaps an empty one.
     """
 
     extras: tuple[int, ...] = (0,)
     keyed: Optional[bool] = True
-    valued: Optional[bool] = False
+    valued: bool = False
 
     def fits(self, extras: int, key: int, value: int) -> bool:
         return (
             extras in self.extras
             and (self.keyed is None or self.keyed == bool(key))
-            and (self.valued is not False or not value)
+            and (self.valued or not value)
         )
 
 
@@ -86,7 +85,7 @@ Make = Callable[[Head, bytes, Now, int], Step]
 
 _ALONE, _KEY = Shape(keyed=False), Shape()
 _STORE, _EXTEND = Shape((8,), valued=True), Shape(valued=True)
-_COUNT, _TOUCH = Shape((20,)), Shape((4,), valued=None)
+_COUNT, _TOUCH = Shape((20,)), Shape((4,))
 
 
 def expiry_of(exptime: int, now: Now) -> int:
@@ -225,7 +224,7 @@ SHAPES: dict[int, Shape] = {
     QUITQ: _ALONE,
     FLUSH: Shape((0, 4), keyed=False),
     FLUSHQ: Shape((0, 4), keyed=False),
-    STAT: Shape(keyed=None, valued=None),
+    STAT: Shape(keyed=None),
     SASL_LIST: _ALONE,
     SASL_AUTH: Shape(valued=True),
     SASL_STEP: Shape(valued=True),

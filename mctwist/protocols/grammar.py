@@ -10,6 +10,11 @@ that has not matched here.
 
 import re
 
+#: A line with no end in sight is cut off here (proto_text.c:363-391) ...
+MOST_LINE = 2048
+#: ... but for a get of many keys, which memcached lets grow for ever.
+MOST_GET_LINE = 1 << 20
+
 # Longer tokens are refused unread, zeros in front or not (mcmc.c, MCMC_TOKTO32_MAX).
 _LONGEST = {32: 11, 64: 22}
 _LAX = re.compile(rb"[\t\v\f\r]*([+-]?[0-9]{1,40})(?:[\t\v\f\r\0].*)?\Z", re.DOTALL).match

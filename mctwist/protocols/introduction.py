@@ -7,10 +7,9 @@ Nothing but that is looked at, and no more is kept than the longest may have.
 
 from typing import NamedTuple, Optional, Union
 
-from mctwist.protocols.grammar import ClientError, unsigned
+from mctwist.protocols.grammar import MOST_LINE, ClientError, unsigned
 
-#: Bytes of a line without an end; of the value. What is longer does not come from a client.
-MOST_LINE = 2048
+#: Bytes of the value. What is longer does not come from a client.
 MOST_VALUE = 16 * 1024
 _SHORTEST = 6
 

@@ -233,6 +233,12 @@ class Pipeline:
         self._begun, self._waiting = [], []
         self._end_pieces()
 
+    def read_at_once(self, size: Optional[int]) -> None:
+        """Have at most so many bytes read at once; None: as many as are usual."""
+        socket = _innermost(self._transport)
+        if isinstance(socket, FileDescriptor):
+            socket.bufferSize = FileDescriptor.bufferSize if size is None else size
+
     def bar(self) -> None:
         """Read nothing more until `unbar`."""
         self._barred = True

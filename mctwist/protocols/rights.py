@@ -8,7 +8,7 @@ among the others, and comes to `NotPermitted`; how that is said is the dialect's
 from collections.abc import Iterable, Iterator
 from typing import Callable, Optional
 
-from mctwist import meta_operations, operations, redis_operations
+from mctwist import meta_operations, operations, redis_operations, simpledb_operations
 from mctwist.interfaces import Operation, Rights, Step
 from mctwist.meta_operations import TELL
 
@@ -32,9 +32,15 @@ _KEYS: "dict[Operation, Callable[..., Iterable[bytes]]]" = {
         ),
         lambda keys, *_: keys,
     ),
+    **dict.fromkeys(
+        (simpledb_operations.store_many, simpledb_operations.delete_many), lambda keys, *_: keys
+    ),
     redis_operations.store_many: lambda pairs, *_: (key for key, _ in pairs),
     redis_operations.rename: lambda new, *_: (new,),
 }
+
+#: What is about all there is.
+_OF_ALL = frozenset({operations.flush, simpledb_operations.flush})
 
 
 def within(rights: Rights, steps: Iterable[Step]) -> Iterator[Step]:
@@ -55,7 +61,7 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
         return step if all(_allowed(rights, each) is each for each in arguments[1]) else None
     if operation in _KEYS and not _all_within(rights, _KEYS[operation](*arguments)):
         return None
-    if operation is operations.flush or not key.startswith(rights.prefix):
+    if operation in _OF_ALL or not key.startswith(rights.prefix):
         return None
     if not rights.read_only or operation in _READS:
         return step

@@ -271,7 +271,7 @@ def conns(stats: Stats, asking: Any) -> Fields:
     """
     `stats conns`: the connections and the listeners, by their descriptors.
 
-    :param asking: the connection that wants to know.
+    :param asking: the transport of the connection that wants to know.
     """
     now = stats.seconds()
     rows: list[tuple[int, list[tuple[str, object]]]] = []
@@ -280,7 +280,7 @@ def conns(stats: Stats, asking: Any) -> Fields:
         row: list[tuple[str, object]] = [
             ("addr", _address(transport.getPeer())),
             ("listen_addr", _address(transport.getHost())),
-            ("state", "conn_parse_cmd" if connection is asking else connection.state),
+            ("state", "conn_parse_cmd" if transport is asking else connection.state),
             ("secs_since_last_cmd", int(now - heard)),
         ]
         rows.append((transport.fileno(), row))

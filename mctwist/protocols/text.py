@@ -35,16 +35,19 @@ from mctwist.protocols import (
 )
 from mctwist.protocols.classic import TooLarge, Upload
 from mctwist.protocols.connection import Connection, Services, keep
-from mctwist.protocols.grammar import BAD_FORMAT, NOT_PERMITTED, ClientError, PlainError
+from mctwist.protocols.grammar import (
+    BAD_FORMAT,
+    MOST_GET_LINE,
+    MOST_LINE,
+    NOT_PERMITTED,
+    ClientError,
+    PlainError,
+)
 from mctwist.protocols.introduction import Credentials, HangUp, introduction
 from mctwist.protocols.listing import Listing
 from mctwist.stats import VERSION
 from mctwist.watch import Watcher, kinds_of
 
-#: A line with no end in sight is cut off here (proto_text.c:363-391) ...
-MOST_LINE = 2048
-#: ... but for a get of many keys, which memcached lets grow for ever.
-MOST_GET_LINE = 1 << 20
 #: A get longer than this is not taken apart at once.
 LONG_GET = 1 << 16
 
@@ -353,7 +356,7 @@ class TextProtocol(Connection, LineReceiver):
         self._steps.append((operations.constant, b"", (b"RESET\r\n",), statistics.reset))
 
     def _show_settings(self, words: list[bytes]) -> None:
-        told = {**self._settings.shown(), "most_line": MOST_LINE, "most_get_line": MOST_GET_LINE}
+        told = self._settings.shown()
         self._report(statistics.rendered(lambda stats, *_: statistics.settings(stats, told)))
 
     def _show_items(self, words: list[bytes]) -> None:
@@ -371,7 +374,7 @@ class TextProtocol(Connection, LineReceiver):
 
     def _show_connections(self, words: list[bytes]) -> None:
         self._check_rights()
-        self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self)))
+        self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self.transport)))
 
     def _detail_stats(self, words: list[bytes]) -> None:
         self._check_rights()

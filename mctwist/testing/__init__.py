@@ -2,9 +2,10 @@
 The public test kit: what tests of a backend, of a dialect or of the storage service are made of.
 
 Nothing here starts a thread, opens a socket or waits: a `ManualPool` runs when it is told, and a
-`ManualReactor` is a clock that is advanced. Whoever writes a backend subclasses `BackendContract`
-and `SpaceContract`, each together with trial's SynchronousTestCase, says how to make one, and has
-every promise of `IBackend` tested on it:
+`ManualReactor` is a clock that is advanced. Whoever writes a backend subclasses `BackendContract`,
+`SpaceContract`, `ScanContract`, `KeptContract` and, where it is ordered, `OrderedContract`, each
+together with trial's SynchronousTestCase, says how to make one, and has every promise of
+`IBackend` tested on it:
 
     class MyBackendTests(BackendContract, SynchronousTestCase):
         def make_backend(self, path: str, **limits: Any) -> IBackend:
@@ -33,6 +34,7 @@ from mctwist.testing.doubles import (
     put,
     step,
 )
+from mctwist.testing.order import KeptContract, OrderedContract, ScanContract
 from mctwist.testing.space import SpaceContract
 
 __all__ = [
@@ -43,8 +45,11 @@ __all__ = [
     "START",
     "BackendCase",
     "BackendContract",
+    "KeptContract",
     "ManualPool",
     "ManualReactor",
+    "OrderedContract",
+    "ScanContract",
     "SpaceContract",
     "Trouble",
     "counts",
