@@ -605,6 +605,13 @@ class BadInputTests(RespTestCase):
             self.assertEqual(client.answers(), b"-ERR Protocol error: %b\r\n" % fault)
             self.assertTrue(client.closed)
 
+    def test_a_request_may_come_in_any_two_pieces(self) -> None:
+        request = ask(b"SET", b"key-of-14-byte", b"x" * 120) + ask(b"APPEND", b"k", b"y" * 12)
+        for place in range(len(request)):
+            client = self.client()
+            client.send(request[:place])
+            self.assertEqual(client.ask(request[place:] + PING), OK + b":12\r\n" + PONG, place)
+
     def test_lengths_that_lie(self) -> None:
         # Two bytes behind a word are passed over, whatever they are, as Redis does it.
         self.check(
@@ -766,7 +773,7 @@ class ListingTests(RespTestCase):
 
     def connect(self, scan: Any) -> Client:
         client = self.client()
-        client.server.storage.scan = scan  # type: ignore[attr-defined]
+        client.server.storage.scan = scan  # type: ignore[method-assign]
         return client
 
     def test_scan(self) -> None:

@@ -221,7 +221,7 @@ class RequestConnection(Connection, Protocol):
             if length < 0:
                 end = data.find(b"\r\n", start)
                 # Most words are short, and a dictionary is faster than what is strict.
-                announced = _SHORT.get(data[start:end])
+                announced = _SHORT.get(data[start:end]) if end >= 0 else None
                 if announced is not None:
                     length = announced
                 elif self._line_end(data, start, b"too big bulk count string") < 0:
