@@ -605,6 +605,37 @@ class BadInputTests(RespTestCase):
             self.assertEqual(client.answers(), b"-ERR Protocol error: %b\r\n" % fault)
             self.assertTrue(client.closed)
 
+    def test_a_request_may_come_in_any_two_pieces(self) -> None:
+        request = ask(b"SET", b"key-of-14-byte", b"x" * 120) + ask(b"APPEND", b"k", b"y" * 12)
+        for place in range(len(request)):
+            client = self.client()
+            client.send(request[:place])
+            self.assertEqual(client.ask(request[place:] + PING), OK + b":12\r\n" + PONG, place)
+
+    def test_lengths_that_lie(self) -> None:
+        # Two bytes behind a word are passed over, whatever they are, as Redis does it.
+        self.check(
+            (b"SET k1 v", OK),
+            (b"*2\r\n$3\r\nGET\r\n$2\r\nk1x\r\n", bulk(b"v")),
+            (b"*2\r\n$3\r\nGET\r\n$2\r\nk1x\n", bulk(b"v")),
+            (b"*3\r\n$3\r\nSET\r\n$2\r\nk1\r\n$1\r\nwx\r\n", OK),
+            (b"GET k1", bulk(b"w")),
+        )
+        for request, fault in (
+            (b"*3\r\n$3\r\nSET\r\n$2\r\nk1x\r\n$1\r\nv\r\n", b"expected '$', got ' '"),
+            (b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$01\r\nv\r\n", b"invalid bulk length"),
+            (b"*2\r\n$3\r\nGET\r\n$01\r\nk\r\n", b"invalid bulk length"),
+        ):
+            self.check((request, b"-ERR Protocol error: %b\r\n" % fault), closed=True)
+
+    def test_large_answers_leave_one_by_one(self) -> None:
+        client = self.client()
+        writes: list[bytes] = []
+        client.transport.write = writes.append
+        client.ask(say(b"COMMAND DOCS") * 50 + PING)
+        self.assertEqual(len(writes), 51)
+        self.assertEqual(writes[-1], PONG)
+
     def test_arrays_of_nothing(self) -> None:
         self.check((b"*0\r\n*-1\r\n\r\n\r\n  \r\n", b""), (b"PING", PONG))
 

@@ -36,12 +36,13 @@ MOST_STRANGE_ELEMENTS, MOST_STRANGE_BULK = 10, 16 * 1024
 MOST_REQUEST = 64 << 20
 #: What a word takes besides its bytes.
 WORD = 48
+
 _plain_get = re.compile(
     rb"\*2\r\n\$3\r\nGET\r\n\$([0-9]{1,3})\r\n([!-~\x80-\xff]{1,%d})\r\n" % KEY_LENGTH
 ).match
 # Up to the value, whose length is the last group.
 _plain_set = re.compile(
-    rb"\*3\r\n\$3\r\nSET\r\n\$([0-9]{1,3})\r\n([!-~\x80-\xff]{1,%d})\r\n\$([0-9]{1,7})\r\n"
+    rb"\*3\r\n\$3\r\nSET\r\n\$([0-9]{1,3})\r\n([!-~\x80-\xff]{1,%d})\r\n\$(0|[1-9][0-9]{0,6})\r\n"
     % KEY_LENGTH
 ).match
 # A dictionary finds a length in a third of the time of int().
@@ -58,15 +59,11 @@ class ProtocolError(Exception):
 
 
 class RequestConnection(Connection, Protocol):
-    """
-    One connection that reads requests; what becomes of them is its subclass's to know.
-
-    :ivar version: of the protocol, 2 or 3.
-    """
+    """One connection that reads requests; what becomes of them is its subclass's to know."""
 
     def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
         super().__init__(services, lost)
-        self._version = 2
+        self._version = 2  # of the protocol, or 3
         self._pieces: list[Any] = []  # of what has not come whole
         self._size = 0  # of these
         self._needed = 0  # bytes, for them to be looked at again; 0: the end of a line
@@ -224,7 +221,7 @@ class RequestConnection(Connection, Protocol):
             if length < 0:
                 end = data.find(b"\r\n", start)
                 # Most words are short, and a dictionary is faster than what is strict.
-                announced = _SHORT.get(data[start:end])
+                announced = _SHORT.get(data[start:end]) if end >= 0 else None
                 if announced is not None:
                     length = announced
                 elif self._line_end(data, start, b"too big bulk count string") < 0:
