@@ -267,7 +267,7 @@ class BinaryProtocol(Connection, Protocol):
         if self._services.users is None:
             self._fail(head.opcode, head.opaque, UNKNOWN_COMMAND)
         else:
-            self._forget()
+            self._log_out()
             self._say(replies.frame(head.opcode, head.opaque, _PLAIN))
 
     def _authenticate(self, head: Head, value: bytes) -> None:
@@ -275,7 +275,7 @@ class BinaryProtocol(Connection, Protocol):
         opcode, opaque, _, _, mechanism, _ = head
         begun, self._mechanism = self._mechanism, False
         # Who begins anew is nobody until it is known who he is (proto_bin.c:691).
-        self._forget()
+        self._log_out()
         words = value.split(b"\0")
         if self._services.users is None:
             self._fail(opcode, opaque, UNKNOWN_COMMAND)

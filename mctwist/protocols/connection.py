@@ -284,7 +284,7 @@ class Connection:
         if not self._asking and self._pipeline is not None:
             self._pipeline.unbar()
 
-    def _forget(self) -> None:
+    def _log_out(self) -> None:
         """Whoever has logged in here has to do so again, where anybody has to."""
         self._submit()
         if self._services.users is not None:

@@ -44,7 +44,7 @@ _NO_USERS = (
 )
 _HELLO_FIRST = (
     b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
-    b"<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
+    b"AUTH <user> <pass> option can be used to authenticate the client and select the "
     b"RESP protocol version at the same time\r\n"
 )
 _BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
@@ -224,12 +224,9 @@ class RespProtocol(RequestConnection):
             self._take(say(replies.OK), False, words)
 
     def _reset(self, words: Words) -> None:
-        # What is before it is the old user's.
-        self._submit()
+        self._log_out()
         self._forget()
         self._version, self._name = 2, b""
-        if self._services.users is not None:
-            self._rights, self._restricted = None, False
         self._say(b"+RESET\r\n")
 
     # Logging in
