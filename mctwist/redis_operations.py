@@ -22,6 +22,7 @@ replaces it sets them to 0. What is a number, to both:
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from typing import Any, NamedTuple, Optional, Union
@@ -42,8 +43,8 @@ _has_binary = re.compile(rb"[\0- \x7f]").search
 _MANTISSA = 64
 _MOST_EXPONENT = 16_384
 _LEAST_FLOAT = Fraction(1, 1 << 16_445)
-# Longer ones Redis does not look at (util.h, MAX_LONG_DOUBLE_CHARS); nor do we, and sooner.
-_LONGEST_FLOAT = 256
+# Longer ones Redis does not look at (util.h, MAX_LONG_DOUBLE_CHARS); nor do we.
+_LONGEST_FLOAT = 5120
 
 
 class Fault(Enum):
@@ -112,7 +113,8 @@ def float_in(word: bytes) -> Union[Fraction, Fault]:
     # Checked before it is made: 1e999999999 is a gigabyte of digits.
     if abs(int(match[1] or 0)) > _MOST_EXPONENT:
         return Fault.NOT_A_FLOAT
-    number = _rounded(Fraction(word.decode()))
+    # Through Decimal: Python's int() and str() stop at 4,300 digits.
+    number = _rounded(Fraction(Decimal(word.decode())))
     return Fault.NOT_A_FLOAT if _is_out_of_range(number) else number
 
 
@@ -120,7 +122,7 @@ def float_text(number: Fraction) -> bytes:
     """As Redis prints a long double for people: 17 places, without zeros at the end."""
     scaled = round(abs(number) * 10**17)
     whole, rest = divmod(scaled, 10**17)
-    text = f"{whole}.{rest:017d}".rstrip("0").rstrip(".")
+    text = f"{Decimal(whole):f}.{rest:017d}".rstrip("0").rstrip(".")
     return (f"-{text}" if number < 0 and scaled else text).encode()
 
 
@@ -210,7 +212,8 @@ def fetch_and_expire(
     if fault is not None:
         return fault
     transaction.visits[item.place] = transaction.stamp
-    _expire(transaction, key, item, 0 if when is None else when.at(transaction.now))
+    if when is not None or item.expiry:
+        _expire(transaction, key, item, 0 if when is None else when.at(transaction.now))
     return item
 
 

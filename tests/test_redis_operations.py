@@ -147,6 +147,19 @@ class RedisOperationTests(SynchronousTestCase):
             number = redis.float_in(delta)
             self.check(redis.count_float, (number,), expected, (expected, 7, LATER), item)
 
+    def test_a_sum_of_five_thousand_digits(self) -> None:
+        transaction = self.transaction(OLD._replace(value=b"1e4931"))
+        delta = redis.float_in(b"1e4931")
+        item = redis.count_float(transaction, b"key", delta)
+        assert isinstance(item, Item)
+        self.assertEqual(len(item.value), 4932)
+        self.assertIsInstance(redis.count_float(transaction, b"key", delta), Item)
+
+    def test_a_getex_that_changes_nothing_is_no_change(self) -> None:
+        transaction = self.transaction(OLD._replace(expiry=0))
+        redis.fetch_and_expire(transaction, b"key", None, None)
+        self.assertEqual(transaction.finish(), [])
+
     def test_what_is_no_float(self) -> None:
         for word in (
             b"",

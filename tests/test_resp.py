@@ -32,6 +32,9 @@ WRONG_PASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\
 NO_AUTH = b"-NOAUTH Authentication required.\r\n"
 TOO_LARGE = b"-ERR string exceeds maximum allowed size (--max-item-size)\r\n"
 TOO_LONG = b"-ERR the answer would be longer than --max-reply\r\n"
+BAD_EXEC = (
+    b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"
+)
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 
 
@@ -468,6 +471,7 @@ class ConnectionTests(RespTestCase):
             (b"ECHO x", bulk(b"x")),
             (b"SELECT 0", OK),
             (b"SELECT 1", b"-ERR DB index is out of range\r\n"),
+            (b"EXEC k", BAD_EXEC),
             (b"TIME", array(bulk(b"%d" % START), bulk(b"0"))),
             (b"CLIENT ID", ONE),
             (b"CLIENT SETINFO LIB-NAME redis-py", OK),
@@ -576,6 +580,7 @@ class BadInputTests(RespTestCase):
             (b"*1000000000\r\n", b"invalid multibulk length"),
             (b"*1048577\r\n", b"invalid multibulk length"),
             (b"*+1\r\n", b"invalid multibulk length"),
+            (b"*-9223372036854775809\r\n", b"invalid multibulk length"),
             (b"*1_0\r\n", b"invalid multibulk length"),
             (b"*1\r\n:1\r\n", b"expected '$', got ':'"),
             (b"*1\r\n\r\n", b"expected '$', got ' '"),

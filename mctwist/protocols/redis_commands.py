@@ -401,8 +401,14 @@ def _echo(words: Words, limits: Limits) -> Unbound:
     return say(replies.bulk(words[1]))
 
 
+_BAD_INT = CommandError(b"ERR value is out of range, value must between -2147483648 and 2147483647")
+
+
 def _select(words: Words, limits: Limits) -> Unbound:
-    if integer(words[1]) != 0:
+    number = integer(words[1])
+    if not -(1 << 31) <= number < 1 << 31:
+        raise _BAD_INT
+    if number != 0:
         raise CommandError(b"ERR DB index is out of range")
     return say(replies.OK)
 
@@ -498,14 +504,15 @@ COMMANDS: "dict[bytes, Command]" = {row[0].upper(): Command(*row) for row in _RO
 # What COMMAND tells
 
 
-def _simple(words: Iterable[bytes]) -> bytes:
-    return replies.array([b"+%b\r\n" % word for word in words])
+def _simple(version: int, words: Sequence[bytes]) -> bytes:
+    head = b"*%d\r\n" if version == 2 else b"~%d\r\n"
+    return head % len(words) + b"".join(b"+%b\r\n" % word for word in words)
 
 
 _GROUPS = {_GENERIC: b"@keyspace", _SERVER: b"@admin"}
 
 
-def _info(command: Command) -> bytes:
+def _info(version: int, command: Command) -> bytes:
     """A row of COMMAND; categories, tips and details of the keys are left to the few who ask."""
     if command.writes:
         categories = [b"@write"]
@@ -517,9 +524,9 @@ def _info(command: Command) -> bytes:
         [
             replies.bulk(command.name),
             replies.number(command.arity),
-            _simple(command.flags),
+            _simple(version, command.flags),
             *map(replies.number, command.keys),
-            _simple(categories),
+            _simple(version, categories),
             *[b"*0\r\n"] * 3,
         ]
     )
@@ -549,11 +556,16 @@ def _docs(version: int, names: Iterable[bytes]) -> bytes:
 def infos(version: int, names: Sequence[bytes]) -> bytes:
     """COMMAND INFO, of all where none are named; of what there is not, null."""
     if not names:
-        return _ALL_INFOS
-    return replies.array([_INFOS.get(name.upper(), replies.NULL[version]) for name in names])
+        return _ALL_INFOS[version]
+    return replies.array(
+        [_INFOS[version].get(name.upper(), replies.NULL[version]) for name in names]
+    )
 
 
 # Made once, for all who ask hold the same.
-_INFOS: "dict[bytes, bytes]" = {name: _info(command) for name, command in COMMANDS.items()}
-_ALL_INFOS = replies.array(list(_INFOS.values()))
+_INFOS = {
+    version: {name: _info(version, command) for name, command in COMMANDS.items()}
+    for version in (2, 3)
+}
+_ALL_INFOS = {version: replies.array(list(rows.values())) for version, rows in _INFOS.items()}
 _ALL_DOCS = {version: _docs(version, COMMANDS) for version in (2, 3)}

@@ -49,6 +49,9 @@ _HELLO_FIRST = (
 )
 _BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
 _ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+_BAD_EXEC = (
+    b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"
+)
 _NOT_IN_MULTI = b"-ERR Command not allowed inside a transaction\r\n"
 _NOT_ALLOWED = b"-ERR not allowed on this server\r\n"
 _DEFAULT = b"default"
@@ -96,6 +99,10 @@ class RespProtocol(RequestConnection):
             self.finish()
         elif command is None:
             self._refuse(commands.unknown(words))
+        elif not command.takes(words) and name == b"EXEC":
+            # It is refused as any other, and takes the transaction with it.
+            self._forget()
+            self._say(_BAD_EXEC)
         elif not command.takes(words):
             self._refuse(commands.wrong_number(command.name).wire)
         elif self._rights is None and b"no_auth" not in command.flags:

@@ -202,7 +202,7 @@ class RequestConnection(Connection, Protocol):
 
     def _begin(self, digits: bytes) -> None:
         """An array begins, of so many words; of none or fewer there is nothing to be done."""
-        if not _is_count(digits) or int(digits) > MOST_ELEMENTS:
+        if not _is_count(digits) or not -(1 << 63) <= int(digits) <= MOST_ELEMENTS:
             raise ProtocolError(b"invalid multibulk length")
         count = int(digits)
         if count > MOST_STRANGE_ELEMENTS and self._rights is None:
