@@ -11,6 +11,9 @@ it was being written when the process died, and nobody has been told that it hap
 
 One sequential write and one fdatasync make a batch durable. To scatter the same batch over the
 pages of a tree takes five to fifty times as long; that is done later, for many batches at once.
+
+Behind its frames a journal holds room that only deleting may use: a disk that is full could not
+be emptied otherwise, for that has to be written down, too.
 """
 
 import os
@@ -32,6 +35,10 @@ _ENTRY = Struct("<HI")
 _REMOVED = 0xFFFFFFFF
 _PREFIX = "journal-"
 
+#: Bytes that are held for what does not grow the store; and by how many room is taken at once.
+RESERVE = 512 * 1024
+_STEP = 512 * 1024
+
 
 class Journal:
     """
@@ -51,15 +58,25 @@ class Journal:
         self._timed = timed
         self._sync = sync
         self._synced = True
+        self._room = 0  # bytes of the file that are taken
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            self._take(RESERVE)
+        except OSError:
+            self.close()
+            path.unlink()
+            raise
         if sync != "never":
             sync_directory(path.parent)
 
-    def append(self, state: bytes, entries: Iterable[Entry], awaited: bool = True) -> None:
+    def append(
+        self, state: bytes, entries: Iterable[Entry], awaited: bool = True, grows: bool = True
+    ) -> None:
         """
         Write one batch.
 
         :param awaited: somebody is to be told that it is durable; else the next sync will do.
+        :param grows: the store does, by it; if not, the reserve may be used.
         :raises OSError: it has not been written, or not synced; what was before it stays.
         """
         parts = [state]
@@ -69,18 +86,22 @@ class Journal:
             else:
                 parts += (_ENTRY.pack(len(key), len(record)), key, record)
         body = b"".join(parts)
+        frame = _FRAME.pack(len(body), crc32(body)) + body
+        if grows:
+            self._take(self.size + len(frame) + RESERVE)
         if self._sync == "relaxed":
             self.sync()
         try:
-            self._write(_FRAME.pack(len(body), crc32(body)) + body)
+            self._write(frame)
             self._synced = False
             if awaited and self._sync == "always":
                 self.sync()
         except OSError:
-            # The next frame is written over this one; cutting it off only saves a replay.
-            self._truncate()
+            # The next frame is written over this one; until then it is to be none.
+            with suppress(OSError):
+                os.pwrite(self._file, bytes(_FRAME.size), self.size)
             raise
-        self.size += _FRAME.size + len(body)
+        self.size += len(frame)
 
     def sync(self) -> None:
         """Make durable what has been appended."""
@@ -93,7 +114,7 @@ class Journal:
     def restart(self) -> None:
         """Forget what has been appended: it is durable elsewhere."""
         os.ftruncate(self._file, 0)
-        self.size = 0
+        self.size = self._room = 0
 
     def close(self) -> None:
         """Give up the file; what it holds stays."""
@@ -105,9 +126,11 @@ class Journal:
             written = os.pwrite(self._file, view, offset)
             view, offset = view[written:], offset + written
 
-    def _truncate(self) -> None:
-        with suppress(OSError):
-            os.ftruncate(self._file, self.size)
+    def _take(self, size: int) -> None:
+        """Have `size` bytes of the disk taken, and some more for the next time."""
+        if size > self._room:
+            os.posix_fallocate(self._file, self._room, size + _STEP - self._room)
+            self._room = size + _STEP
 
 
 def sync_file(path: Path) -> None:

@@ -439,7 +439,7 @@ class LMDBBackend:
             record = state.encode()
             if state.stored > before.stored:
                 self._check_room(state)
-            self._append(record, entries, bool(lists))
+            self._append(record, entries, bool(lists), state.stored > before.stored)
             self._publish(transaction, entries, changes)
         elif transaction.gaps is not None:
             with self._lock:
@@ -478,7 +478,9 @@ class LMDBBackend:
         assert self._tables is not None
         return self._tables.taken + self._journal.size
 
-    def _append(self, state: bytes, entries: "list[Written]", awaited: bool) -> None:
+    def _append(
+        self, state: bytes, entries: "list[Written]", awaited: bool, grows: bool
+    ) -> None:
         assert self._journal is not None
         if self._journal.size > self._most_journal:
             try:
@@ -488,11 +490,11 @@ class LMDBBackend:
             self._turn()
         try:
             try:
-                self._journal.append(state, entries, awaited)
+                self._journal.append(state, entries, awaited, grows)
             except OSError as fault:
                 if not (finds_no_room(fault) and self._make_room()):
                     raise
-                self._journal.append(state, entries, awaited)
+                self._journal.append(state, entries, awaited, grows)
         except OSError as fault:
             if finds_no_room(fault):
                 raise StoreFull(str(fault)) from fault

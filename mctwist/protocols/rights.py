@@ -68,11 +68,11 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
         return step if reached and not rights.read_only else None
     if operation is redis_operations.execute:
         return step if all(_allowed(rights, each) is each for each in arguments[1]) else None
-    if operation in _KEYS and not _all_within(rights, _KEYS[operation](*arguments)):
+    if operation in _KEYS and not _all_within(rights, key, _KEYS[operation](*arguments)):
         return None
     if operation in _RANGES and _reaches_out(rights.prefix, operation, key, arguments):
         return None
-    if operation in _OF_ALL or not key.startswith(rights.prefix):
+    if operation in _OF_ALL or not (key.startswith(rights.prefix) or operation in _KEYS):
         return None
     if not rights.read_only or operation in _READS:
         return step
@@ -84,8 +84,9 @@ def _allowed(rights: Rights, step: Step) -> Optional[Step]:
     return None
 
 
-def _all_within(rights: Rights, keys: Iterable[bytes]) -> bool:
-    return all(key.startswith(rights.prefix) for key in keys)
+def _all_within(rights: Rights, key: bytes, keys: Iterable[bytes]) -> bool:
+    """:param key: of the step; b"": it has none beside `keys`."""
+    return all(each.startswith(rights.prefix) for each in (key, *keys) if each)
 
 
 def _reaches_out(prefix: bytes, operation: Operation, key: bytes, arguments: Any) -> bool:
