@@ -137,6 +137,7 @@ class ITransaction(Interface):
     )
     stamp: int = Attribute("Of this moment.")
     sequence: int = Attribute("The number of the last write; the next one's is one above it.")
+    held: int = Attribute("Bytes of values that a batch holds so far; 0 on a snapshot.")
 
     def get(key: bytes) -> Optional[Item]:
         """The item under `key` that is alive: stored, not expired, not flushed."""

@@ -9,6 +9,7 @@ The rule: what does not verify is never shown. `decode` raises `DamagedRecord`, 
 reads answers a miss.
 """
 
+import re
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -29,6 +30,15 @@ LASTING = KEPT | BINARY_KEY
 
 #: The longest key, in bytes, of every dialect (memcached.h, KEY_MAX_LENGTH).
 KEY_LENGTH = 250
+
+
+# What no line of text can have in a key.
+_has_binary = re.compile(rb"[\0- \x7f]").search
+
+
+def marks_of(key: bytes) -> int:
+    """The marks of a new item: whether text could not spell its key."""
+    return BINARY_KEY if _has_binary(key) else 0
 
 
 class DamagedRecord(Exception):

@@ -28,7 +28,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Optional, Union
 
 from mctwist.interfaces import ITransaction, Many, NotPermitted, Step
-from mctwist.item import BINARY_KEY, BYTES, Item, size_in_memcached
+from mctwist.item import BYTES, KEPT, LASTING, Item, marks_of, size_in_memcached
 from mctwist.operations import DELETED, DONE, NOT_FOUND, Outcome, Status
 
 _MOST = (1 << 63) - 1
@@ -37,7 +37,6 @@ _LEAST = -(1 << 63)
 _is_integer = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 _is_float = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,9}))?").fullmatch
 _is_infinite = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE).fullmatch
-_has_binary = re.compile(rb"[\0- \x7f]").search
 
 # The numbers that Redis adds are x87's: 64 bits of mantissa, and exponents up to this.
 _MANTISSA = 64
@@ -141,11 +140,6 @@ def _rounded(number: Fraction) -> Fraction:
 
 def _is_out_of_range(number: Fraction) -> bool:
     return abs(number) >= 1 << _MOST_EXPONENT or 0 < abs(number) < _LEAST_FLOAT
-
-
-def marks_of(key: bytes) -> int:
-    """The marks of a new item: whether text could not spell its key."""
-    return BINARY_KEY if _has_binary(key) else 0
 
 
 def store(
@@ -318,7 +312,7 @@ def _changed(
     if item is not None:
         if item.kind != BYTES:
             return Fault.WRONG_TYPE
-        flags, expiry, marks = item.flags, item.expiry, item.marks & BINARY_KEY
+        flags, expiry, marks = item.flags, item.expiry, item.marks & LASTING
     if size_in_memcached(key, len(value), flags) > limit:
         return Fault.TOO_LARGE
     transaction.put(key, value, flags, expiry, marks)
@@ -361,7 +355,7 @@ def count(transaction: ITransaction, key: bytes, delta: int) -> Result:
     number += delta
     if not _LEAST <= number <= _MOST:
         return Fault.OVERFLOW
-    marks = item.marks & BINARY_KEY
+    marks = item.marks & LASTING
     transaction.put(key, b"%d" % number, item.flags, item.expiry, marks)
     return number
 
@@ -381,7 +375,7 @@ def count_float(transaction: ITransaction, key: bytes, delta: Union[Fraction, Fa
         return Fault.INFINITE
     flags, expiry, marks = 0, 0, marks_of(key)
     if item is not None:
-        flags, expiry, marks = item.flags, item.expiry, item.marks & BINARY_KEY
+        flags, expiry, marks = item.flags, item.expiry, item.marks & LASTING
     return transaction.put(key, float_text(number), flags, expiry, marks)
 
 
@@ -456,7 +450,7 @@ def rename(transaction: ITransaction, key: bytes, new: bytes, limit: int) -> Res
         return Fault.TOO_LARGE
     if new != key:
         transaction.delete(key)
-        marks = marks_of(new)
+        marks = marks_of(new) | item.marks & KEPT
         transaction.put(new, item.value, item.flags, item.expiry, marks, kind=item.kind)
     return DONE
 
@@ -484,11 +478,12 @@ def execute(
     if any(_sequence(transaction, each) != sequence for each, sequence in watched.items()):
         return None
     results = []
-    size = 0
+    size, before = 0, transaction.held
     for operation, each, arguments, _ in steps:
         result = operation(transaction, each, *arguments)
         size += _size(result)
-        if size > most:
+        # What it changes is held until the end, too: small commands can make large values.
+        if size > most or transaction.held - before > most:
             raise ReplyTooLong
         results.append(result)
     return Many(results, size)

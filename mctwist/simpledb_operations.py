@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional, Union
 
 from mctwist.interfaces import ITransaction
-from mctwist.item import BINARY_KEY, Item, size_in_memcached
+from mctwist.item import LASTING, Item, marks_of, size_in_memcached
 from mctwist.operations import NOT_STORED, STORED, Outcome
 
 #: A value and its kind.
@@ -39,7 +39,7 @@ def store(
     transaction: ITransaction, key: bytes, value: bytes, flags: int, expiry: int, kind: int
 ) -> Outcome:
     """SET."""
-    return STORED, transaction.put(key, value, flags, expiry, kind=kind)
+    return STORED, transaction.put(key, value, flags, expiry, marks_of(key), kind=kind)
 
 
 def add(
@@ -49,13 +49,14 @@ def add(
     item = transaction.get(key)
     if item is not None:
         return NOT_STORED, item
-    return STORED, transaction.put(key, value, flags, expiry, kind=kind)
+    return STORED, transaction.put(key, value, flags, expiry, marks_of(key), kind=kind)
 
 
 def swap(transaction: ITransaction, key: bytes, value: bytes, kind: int) -> Optional[Item]:
     """GETSET: returns what there was, whose expiry stays."""
     item = fetched(transaction, key)
-    transaction.put(key, value, 0, item.expiry if item is not None else 0, kind=kind)
+    expiry = item.expiry if item is not None else 0
+    transaction.put(key, value, 0, expiry, marks_of(key), kind=kind)
     return item
 
 
@@ -80,10 +81,10 @@ def update(
     if isinstance(made, Refusal):
         return made
     value, kind = made
-    flags, expiry, marks = (item.flags, item.expiry, item.marks) if item is not None else (0, 0, 0)
+    flags, expiry, marks = (item.flags, item.expiry, item.marks) if item else (0, 0, marks_of(key))
     if size_in_memcached(key, len(value), flags) > limit:
         return TOO_LARGE
-    return transaction.put(key, value, flags, expiry, marks & BINARY_KEY, kind=kind)
+    return transaction.put(key, value, flags, expiry, marks & LASTING, kind=kind)
 
 
 def store_many(
@@ -91,7 +92,7 @@ def store_many(
 ) -> int:
     """MSET: all of them, or none. Returns how many."""
     for each, (value, kind) in pairs.items():
-        transaction.put(each, value, 0, expiry, kind=kind)
+        transaction.put(each, value, 0, expiry, marks_of(each), kind=kind)
     return len(pairs)
 
 

@@ -9,7 +9,14 @@ from typing import Any, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mctwist.backends.journal import Entry, Journal, journals, next_journal, replay
+from mctwist.backends.journal import (
+    RESERVE,
+    Entry,
+    Journal,
+    journals,
+    next_journal,
+    replay,
+)
 
 STATE = b"s" * 8
 BATCHES: "list[list[Entry]]" = [
@@ -40,24 +47,28 @@ class JournalTests(SynchronousTestCase):
             sizes.append(journal.size)
         return sizes
 
+    def frames(self, sizes: "list[int]") -> bytes:
+        """What is in the file before the room that is held."""
+        return self.path.read_bytes()[: sizes[-1]]
+
     def replayed(self) -> "list[tuple[bytes, list[Entry]]]":
         return list(replay(self.path, lambda body: len(STATE)))
 
     def test_what_was_appended_is_replayed_in_order(self) -> None:
         sizes = self.written()
         self.assertEqual(self.replayed(), [(STATE, entries) for entries in BATCHES])
-        self.assertEqual(self.path.stat().st_size, sizes[-1])
+        self.assertEqual(self.path.read_bytes().rstrip(b"\0"), self.frames(sizes).rstrip(b"\0"))
 
     def test_it_is_replayed_as_far_as_its_frames_are_whole(self) -> None:
         sizes = self.written()
-        content = self.path.read_bytes()
+        content = self.frames(sizes)
         for size in range(len(content)):
             self.path.write_bytes(content[:size])
             self.assertEqual(len(self.replayed()), sum(end <= size for end in sizes), size)
 
     def test_a_flipped_bit_ends_it(self) -> None:
         sizes = self.written()
-        content = self.path.read_bytes()
+        content = self.frames(sizes)
         for place in range(len(content)):
             wrong = bytearray(content)
             wrong[place] ^= 1 << place % 8
@@ -100,6 +111,27 @@ class JournalTests(SynchronousTestCase):
         self.patch(os, "fdatasync", refuse)
         self.assertRaises(OSError, journal.append, STATE, BATCHES[2])
         self.assertEqual([entries for _, entries in self.replayed()], BATCHES[:1])
+
+    def test_what_does_not_grow_the_store_has_room_on_a_full_disk(self) -> None:
+        journal = self.journal()
+
+        def full(file: int, offset: int, size: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "posix_fallocate", full)
+        large = [(b"k", b"v" * RESERVE)]
+        self.assertRaises(OSError, journal.append, STATE, large, grows=True)
+        self.assertEqual((journal.size, self.replayed()), (0, []))
+        journal.append(STATE, BATCHES[1], grows=False)
+        self.assertEqual([entries for _, entries in self.replayed()], BATCHES[1:2])
+
+    def test_without_room_for_the_reserve_it_is_not_begun(self) -> None:
+        def full(file: int, offset: int, size: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(os, "posix_fallocate", full)
+        self.assertRaises(OSError, Journal, self.path, "always")
+        self.assertFalse(self.path.exists())
 
     def test_each_mode_syncs_when_it_says(self) -> None:
         synced: list[int] = []

@@ -176,8 +176,6 @@ class DirectoryBackend:
         if self._interrupted:
             # The files may show half a batch: it is for the next one to put that right.
             raise StorageError("a batch has been interrupted")
-        if len(steps) == 1:
-            return look(self._snapshot(now), steps)
         with self._lock:
             return look(self._snapshot(now), steps)
 

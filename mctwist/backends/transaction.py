@@ -37,7 +37,8 @@ from mctwist.interfaces import (
 )
 from mctwist.item import BYTES, KEPT, Entry, Item, size_in_memcached, without_value
 
-#: A batch stops starting lists when its results hold this many bytes; the rest waits.
+#: A batch ends when its results, or the values that it has read to write, or written, hold this
+#: many bytes; the rest waits.
 MOST_BATCH_BYTES = 16 << 20
 
 #: A snapshot passes over so many dead keys in a row: more is for the storage thread, to do once.
@@ -61,6 +62,8 @@ def unordered(start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
 @implementer(IOrderedTransaction)
 class Snapshot:
     """One state of the store, to read."""
+
+    held = 0
 
     __slots__ = (
         *("_between", "_flushed", "_gaps", "_prefixes", "_read", "_stamp_of", "_state"),
@@ -185,6 +188,7 @@ class Transaction:
         "_written",
         "_written_keys",
         "gaps",
+        "held",
         "now",
         "replaced",
         "state",
@@ -222,6 +226,7 @@ class Transaction:
         self._stored: dict[bytes, Optional[Item]] = {}  # as they were, of the keys written
         self._written_keys = Growing(self._stored)
         self.replaced: list[tuple[bytes, Any]] = []
+        self.held = 0  # bytes of values
 
     @property
     def stamp(self) -> int:
@@ -235,6 +240,8 @@ class Transaction:
         item: Optional[Item] = self._items.get(key, _UNREAD)
         if item is _UNREAD:
             item = self._items[key] = self._read(key)
+            if item is not None:
+                self.held += len(item.value)
         return item
 
     def get(self, key: bytes) -> Optional[Item]:
@@ -289,6 +296,7 @@ class Transaction:
     ) -> Item:
         old = self._raw(key)
         state = self.state
+        self.held += len(value)
         size = size_in_memcached(key, len(value), flags)
         if self._limit is not None:
             self._check_room(key, size, old)
@@ -490,7 +498,7 @@ def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
     for steps in lists:
         results: Results = []
         answers.append(results)
-        if total > MOST_BATCH_BYTES:
+        if total > MOST_BATCH_BYTES or transaction.held > MOST_BATCH_BYTES:
             continue
         size = 0
         for operation, key, arguments, _ in islice(steps, MOST_STEPS):
@@ -507,7 +515,7 @@ def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
                 elif result.__class__ is Many:
                     size += result.size
             results.append(result)
-            if size > MOST_BYTES:
+            if size > MOST_BYTES or transaction.held > MOST_BATCH_BYTES:
                 break
         total += size
     return answers

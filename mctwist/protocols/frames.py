@@ -15,7 +15,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from mctwist import meta_operations, operations, stats
 from mctwist.interfaces import Operation, Step
-from mctwist.item import size_in_memcached
+from mctwist.item import marks_of, size_in_memcached
 from mctwist.meta_operations import VIVIFY
 from mctwist.protocols import binary_replies as replies
 from mctwist.protocols.binary_replies import DATA_EXISTS, MISSING, UNSTORED, Error, FrameRender
@@ -128,9 +128,10 @@ def _storing(operation: Operation, unstored: Error, quiet: bool = False) -> Make
         expiry = expiry_of(exptime, now)
         if cas:
             # Whatever the command, it now is to be over that state alone (proto_bin.c:1189).
-            arguments = (value, flags, expiry, cas)
-            return operations.compare_and_swap, key, arguments, partial(swapped, opcode, opaque)
-        return operation, key, (value, flags, expiry), partial(stored, opcode, opaque)
+            swap = (value, flags, expiry, cas, marks_of(key))
+            return operations.compare_and_swap, key, swap, partial(swapped, opcode, opaque)
+        arguments = (value, flags, expiry, marks_of(key))
+        return operation, key, arguments, partial(stored, opcode, opaque)
 
     return make
 
@@ -161,7 +162,15 @@ def _counting(up: bool, quiet: bool = False) -> Make:
     def make(head: Head, value: bytes, now: Now, limit: int) -> Step:
         delta, initial, exptime = _delta_initial_exptime(head.extras)
         made = None if exptime == _MAKE_NOTHING else initial
-        arguments: tuple[Any, ...] = (up, delta, head.cas, ((VIVIFY, exptime),), None, 0, made)
+        arguments: tuple[Any, ...] = (
+            up,
+            delta,
+            head.cas,
+            ((VIVIFY, exptime),),
+            None,
+            marks_of(head.key),
+            made,
+        )
         return meta_operations.count, head.key, arguments, partial(render, head.opcode, head.opaque)
 
     return make

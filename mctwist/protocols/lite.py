@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from mctwist import operations
 from mctwist.interfaces import Step, StoreFull
-from mctwist.item import KEY_LENGTH, Item, size_in_memcached
+from mctwist.item import KEY_LENGTH, Item, marks_of, size_in_memcached
 from mctwist.operations import Outcome
 from mctwist.protocols.connection import Connection, Services
 from mctwist.protocols.counting import count_get, count_store, detailed
@@ -181,7 +181,9 @@ class LiteProtocol(Connection, Protocol):
             return end
         value = bytes(memoryview(self._data)[at:end])
         render = partial(_stored, upload.words)
-        self._steps.append((operations.store, upload.key, (value, 0, 0), render))
+        self._steps.append(
+            (operations.store, upload.key, (value, 0, 0, marks_of(upload.key)), render)
+        )
         self._reads_only = False
         return end + 2
 

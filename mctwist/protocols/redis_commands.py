@@ -16,10 +16,10 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from mctwist import operations, redis_operations
 from mctwist.interfaces import Operation
-from mctwist.item import KEY_LENGTH, size_in_memcached
+from mctwist.item import KEY_LENGTH, marks_of, size_in_memcached
 from mctwist.protocols import resp_replies as replies
 from mctwist.protocols.resp_replies import Reply
-from mctwist.redis_operations import Condition, Fault, When, float_in, integer_in, marks_of
+from mctwist.redis_operations import Condition, Fault, When, float_in, integer_in
 
 Words = list[bytes]
 #: A step whose reply is still to be bound to a version.
