@@ -85,10 +85,12 @@ class Raw:
     Bytes as they are.
 
     :ivar replies: how many come; -1: all until the server has closed.
+    :ivar patience: seconds after which a server has not answered.
     """
 
     data: bytes
     replies: int
+    patience: float = 10.0
 
 
 @frozen
@@ -987,7 +989,9 @@ def wire() -> Iterator[Script]:
         yield script(f"inline: {name}", Raw(data, replies or -1))
     for name, (data, replies) in TOLERATED.items():
         yield script(f"tolerated: {name}", Raw(data, replies))
-    yield script("a count of 10^9", SETS_K, Raw(b"*1000000000\r\n$3\r\nGET\r\n$1\r\nk\r\n", -1))
+    # Redis waits for the rest.
+    yield script("a count of 10^9", SETS_K,
+                 Raw(b"*1000000000\r\n$3\r\nGET\r\n$1\r\nk\r\n", -1, patience=2.0))  # fmt: skip
     whole = command("SET", "k", "v" * 100)
     for end in (1, 3, 4, 8, 10, 20, 30, 100, len(whole) - 2, len(whole) - 1):
         yield Script(f"cut off at {end}", (Raw(whole[:end], 0),), cut_off=True)

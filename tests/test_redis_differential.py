@@ -24,7 +24,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Optional, Union
-from zlib import crc32
 
 import pytest
 
@@ -44,7 +43,7 @@ from tests.differential_redis import (
     Script,
     one,
 )
-from tests.processes import missing, program
+from tests.processes import is_of_quarter, missing, program
 from tests.redis_wire import Malformed, Reader, Reply, command
 
 REFERENCE_VERSION = "7.0"
@@ -89,7 +88,7 @@ class Connection:
     def used(self) -> bool:
         return self._opened is not None
 
-    def exchange(self, data: bytes, count: int) -> "list[Answer]":
+    def exchange(self, data: bytes, count: int, patience: float = PATIENCE) -> "list[Answer]":
         """
         Send, and read so many replies; -1: all, and that the server has closed.
 
@@ -98,7 +97,7 @@ class Connection:
         if self._opened is None:
             self._open()
         answers: list[Answer] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         rest = memoryview(data)
         while rest or len(answers) != count:
             reply = self._next()
@@ -194,7 +193,7 @@ def play(
             if isinstance(step, Pause):
                 time.sleep(step.seconds)
             elif isinstance(step, Raw):
-                answers = first.exchange(step.data, step.replies)
+                answers = first.exchange(step.data, step.replies, step.patience)
                 played += [(step.data, How.EXACT, answer) for answer in answers]
                 gone = gone or step.replies == -1
             else:
@@ -402,9 +401,7 @@ def names(scripts: Sequence[Script]) -> list[str]:
 
 
 def some(scripts: Sequence[Script]) -> list[Script]:
-    """A quarter of them, or all where all are asked for."""
-    everything = os.environ.get("DIFFERENTIAL") == "all"
-    return [each for each in scripts if everything or crc32(each.name.encode()) % 4 == 0]
+    return [each for each in scripts if is_of_quarter(each.name)]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=names(SCRIPTS))

@@ -871,8 +871,9 @@ class ListingTests(RespTestCase):
 
     def test_a_scan_does_not_look_for_ever(self) -> None:
         client = self.connect(lambda cursor, most: succeed(([], cursor + 1)))
-        found = array(bulk(b"%d" % MOST_ROUNDS), b"*0\r\n")
-        self.assertEqual(client.ask(say(b"SCAN 0")), found)
+        for count, rounds in ((1, MOST_ROUNDS), (10, 100), (100, 10), (1000, 1), (10_000, 1)):
+            found = array(bulk(b"%d" % rounds), b"*0\r\n")
+            self.assertEqual(client.ask(say(b"SCAN 0 COUNT %d" % count)), found)
 
     def test_a_scan_finds_no_more_than_it_is_asked_for(self) -> None:
         places = FakeScan([b"a", b"b", b"c"], gap=1)

@@ -24,8 +24,8 @@ from mctwist.protocols.redis_commands import SYNTAX, CommandError, Words, intege
 MOST_PATTERN = 4096
 #: The most that one SCAN finds, whatever its COUNT.
 MOST_COUNT = 1000
-#: A SCAN that has found too little asks the store so many times: what has gone from a small store
-#: is behind it then, and of a large one no more is looked at than would be worth an answer.
+#: A SCAN that has found too little asks the store again, so that what has gone from a small one is
+#: behind it: so many times at the most, and so often only that it looks at no more than the largest.
 MOST_ROUNDS = 100
 
 # What C's strtoul, which Redis has read it, takes up to a NUL.
@@ -89,7 +89,7 @@ def scan(storage: Any, words: Words) -> Search:
     def search() -> Any:
         keys: list[bytes] = []
         cursor, left = begin, min(count, MOST_COUNT)
-        for _ in range(MOST_ROUNDS):
+        for _ in range(min(MOST_ROUNDS, MOST_COUNT // left)):
             entries, cursor = yield storage.scan(cursor, left)
             keys += [
                 replies.bulk(entry.key)
