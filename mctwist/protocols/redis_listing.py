@@ -25,7 +25,7 @@ MOST_PATTERN = 4096
 #: The most that one SCAN finds, whatever its COUNT.
 MOST_COUNT = 1000
 #: A SCAN that has found too little asks the store again, so that what has gone from a small one is
-#: behind it: so many times at the most, and so often only that it looks at no more than the largest.
+#: behind it: up to so many times, and only so often that it looks at no more than the largest.
 MOST_ROUNDS = 100
 
 # What C's strtoul, which Redis has read it, takes up to a NUL.
