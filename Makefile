@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test huey lint bench clean
+.PHONY: run test huey differential lint bench clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= mctwist --interface 127.0.0.1 --port 11211 --storage ./mctwist-data $(ARGS)
@@ -16,6 +16,11 @@ test: $(VENV)/test.stamp
 # Ten thousand tasks, with and without a kill of the server; the suite does some hundreds.
 huey: $(VENV)/test.stamp
 	HUEY_TASKS=10000 $(BIN)/python -b -W error -m pytest tests/test_huey.py $(ARGS)
+
+# All that is asked of mctwist and of Redis or memcached alike; the suite asks a part of it.
+differential: $(VENV)/test.stamp
+	DIFFERENTIAL=all REQUIRE_SERVERS=$(REQUIRE_SERVERS) $(BIN)/python -b -W error -m pytest \
+		tests/test_redis_differential.py tests/test_differential_binary.py $(ARGS)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .

@@ -182,6 +182,8 @@ class Options(usage.Options):
          "not read their answers.", _natural("stop-timeout", 3600, 1)],
         ["max-item-size", "I", "1m", "Largest item, its key and header included.",
          _size("max-item-size")],
+        ["max-reply", None, "64m", "Longest answer that has to be made at once, as to Redis's "
+         "MGET, KEYS and EXEC.", _size("max-reply", 1 << 10)],
         ["storage", None, "mctwist-data",
          "Where values are kept: [KIND:]ARG, as lmdb:PATH (a bare path is that), "
          "directory:PATH, memory:."],

@@ -36,6 +36,9 @@ _LEAST = -(1 << 63)
 
 _is_integer = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 _is_float = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,9}))?").fullmatch
+_is_hexadecimal = re.compile(
+    rb"([+-]?)0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p([+-]?[0-9]{1,9}))?", re.IGNORECASE
+).fullmatch
 _is_infinite = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE).fullmatch
 
 # The numbers that Redis adds are x87's: 64 bits of mantissa, and exponents up to this.
@@ -106,15 +109,32 @@ def float_in(word: bytes) -> Union[Fraction, Fault]:
     """
     if len(word) > _LONGEST_FLOAT:
         return Fault.NOT_A_FLOAT
-    match = _is_float(word)
-    if match is None:
+    exact = _decimal_in(word)
+    if exact is None:
+        exact = _hexadecimal_in(word)
+    if exact is None:
         return Fault.INFINITE if _is_infinite(word) else Fault.NOT_A_FLOAT
-    # Checked before it is made: 1e999999999 is a gigabyte of digits.
-    if abs(int(match[1] or 0)) > _MOST_EXPONENT:
-        return Fault.NOT_A_FLOAT
-    # Through Decimal: Python's int() and str() stop at 4,300 digits.
-    number = _rounded(Fraction(Decimal(word.decode())))
+    number = _rounded(exact)
     return Fault.NOT_A_FLOAT if _is_out_of_range(number) else number
+
+
+def _decimal_in(word: bytes) -> Optional[Fraction]:
+    match = _is_float(word)
+    # Checked before it is made: 1e999999999 is a gigabyte of digits.
+    if match is None or abs(int(match[1] or 0)) > _MOST_EXPONENT:
+        return None
+    # Through Decimal: Python's int() and str() stop at 4,300 digits.
+    return Fraction(Decimal(word.decode()))
+
+
+def _hexadecimal_in(word: bytes) -> Optional[Fraction]:
+    """As C writes it: 0x1.8p4 is 24."""
+    match = _is_hexadecimal(word)
+    if match is None or abs(int(match[3] or 0)) > _MOST_EXPONENT:
+        return None
+    whole, _, rest = match[2].partition(b".")
+    number = int(whole + rest, 16) * Fraction(2) ** (int(match[3] or 0) - 4 * len(rest))
+    return -number if match[1] == b"-" else number
 
 
 def float_text(number: Fraction) -> bytes:

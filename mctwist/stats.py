@@ -147,6 +147,7 @@ class Stats:
         self.cas_badval = 0
         self.auth_commands = 0
         self.auth_errors = 0
+        self.resp_commands = 0
         self.simpledb_commands = 0
         self.simpledb_errors = 0
         self.store_too_large = 0

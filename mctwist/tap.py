@@ -41,7 +41,7 @@ from mctwist.interfaces import MOST_STEPS, IBackend, StartError
 from mctwist.listen import Listen
 from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
-from mctwist.protocols import statistics
+from mctwist.protocols import resp, simpledb, statistics
 from mctwist.protocols.binary import BinaryProtocol
 from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
@@ -185,6 +185,7 @@ def _make_service(options: Options, reactor: Any) -> IService:
     verbosity = Verbosity(options["log-level"], options["verbose"])
     settings = Settings(
         max_item_size=options["max-item-size"],
+        max_reply=options["max-reply"],
         flush_enabled=not options["disable-flush-all"],
         watch_enabled=not options["disable-watch"],
         shutdown=reactor.stop if options["enable-shutdown"] else None,
@@ -271,6 +272,8 @@ def _told(options: Options) -> "dict[str, object]":
         "inline_reads": options["inline-reads"],
         "batch_steps": MOST_BATCH_STEPS,
         "stop_timeout": options["stop-timeout"],
+        **resp.BOUNDS,
+        **simpledb.BOUNDS,
     }
 
 

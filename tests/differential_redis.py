@@ -85,10 +85,12 @@ class Raw:
     Bytes as they are.
 
     :ivar replies: how many come; -1: all until the server has closed.
+    :ivar patience: seconds after which a server has not answered.
     """
 
     data: bytes
     replies: int
+    patience: float = 10.0
 
 
 @frozen
@@ -325,7 +327,9 @@ def numbers() -> Iterator[Script]:
                 # A cursor that was never given: only that there is nothing is certain.
                 yield script(f"{place}: {name}", request)
             elif place == "SCAN COUNT":
-                yield script(f"{place}: {name}", "SET k 10", request)
+                # Where to go on is the server's to say, and with a count of 1 it may say so.
+                asked = kind(request) if name == "1" else request
+                yield script(f"{place}: {name}", "SET k 10", asked)
             else:
                 yield script(f"{place}: {name}", "SET k 10", request, *LOOKS)
                 if place != "SELECT":
@@ -517,7 +521,8 @@ def expiry() -> Iterator[Script]:
                  "APPEND d x", "TTL d", "SETRANGE e 2 x", "TTL e", "GETSET f x", "TTL f",
                  "SETNX g x", "TTL g", "SET h x XX", "SET h x NX GET", "DEL k", "PERSIST k",
                  "EXPIRE k 100", "RENAME k z", "GETDEL k", "GETEX k", "TOUCH k", "UNLINK a",
-                 shuffled("KEYS *"), "DBSIZE")  # fmt: skip
+                 # What nobody has looked at may still be counted.
+                 shuffled("KEYS *"), kind("DBSIZE"))  # fmt: skip
     for line in ("KEYS *", "RANDOMKEY", "SCAN 0 COUNT 100"):
         yield script(f"expired: {line}", "SET k v PX 40", Pause(0.08), line)
     yield script("expired while it is there for longer", "SET k v PX 40", "PEXPIRE k 60000",
@@ -778,14 +783,14 @@ def transactions() -> Iterator[Script]:
                        "INCRBYFLOAT k 1.5", "DEL a none", "UNLINK d", "EXISTS c c d", "TOUCH c d",
                        "TYPE c", "TYPE d", f"EXPIREAT c {FUTURE}", f"PEXPIREAT k {FUTURE_MS}",
                        "EXPIRETIME c", "PEXPIRETIME k", "PERSIST c", "TTL c", "PTTL none",
-                       "RENAME c f", "RENAME none f", "KEYS f*", "SCAN 0 MATCH f COUNT 100",
-                       "RENAME f f", "EXPIRE f 0", "PEXPIRE f 5", "DBSIZE", "EXEC",
-                       "MGET k a b c d e f"],
+                       "RENAME c f", "RENAME none f", "RENAME f f", "EXPIRE f 0", "PEXPIRE f 5",
+                       "DBSIZE", "EXEC", "MGET k a b c d e f"],
         "FLUSHALL in the middle": ["SET k 1", "MULTI", "SET a 1", "FLUSHALL", "GET k", "GET a",
-                                   "SET b 2", "KEYS *", "EXEC", "KEYS *"],
-        "KEYS and DBSIZE see what is written before": ["MULTI", "SET k 1", "KEYS *", "DBSIZE",
-                                                       "RANDOMKEY", "SCAN 0", "DEL k", "KEYS *",
-                                                       "DBSIZE", "RANDOMKEY", "EXEC"],
+                                   "SET b 2", "DBSIZE", "EXEC", "KEYS *"],
+        "DBSIZE sees what is written before": ["MULTI", "SET k 1", "DBSIZE", "DEL k", "DBSIZE",
+                                               "EXEC"],
+        "what lists keys": ["MULTI", "SET k 1", "KEYS *", "RANDOMKEY", "SCAN 0", "EXEC",
+                            "EXISTS k"],
         "two after each other": ["MULTI", "INCR k", "EXEC", "MULTI", "INCR k", "INCR k", "EXEC"],
         "quoted words": ["MULTI", "SET k v EX 100 NX GET", "SET k w XX GET", "SET k x NX", "EXEC"],
         "lower case": ["multi", "set k v", "exec", "get k"],
@@ -908,7 +913,6 @@ BROKEN = {
     "no dollar but an integer": b"*1\r\n:1\r\n",
     "no dollar but an array": b"*1\r\n*1\r\n$4\r\nPING\r\n",
     "no dollar but nothing": b"*1\r\n\r\n",
-    "no dollar but a NUL": b"*1\r\n\0\r\n",
     "no dollar but a line end": b"*1\r\n\n\r\n",
     "no dollar in the second word": b"*2\r\n$3\r\nGET\r\nk\r\n",
     "an endless count": b"*" + b"1" * (70 << 10),
@@ -985,10 +989,14 @@ def wire() -> Iterator[Script]:
         yield script(f"inline: {name}", Raw(data, replies or -1))
     for name, (data, replies) in TOLERATED.items():
         yield script(f"tolerated: {name}", Raw(data, replies))
-    yield script("a count of 10^9", SETS_K, Raw(b"*1000000000\r\n$3\r\nGET\r\n$1\r\nk\r\n", -1))
+    # Redis waits for the rest.
+    yield script("a count of 10^9", SETS_K,
+                 Raw(b"*1000000000\r\n$3\r\nGET\r\n$1\r\nk\r\n", -1, patience=2.0))  # fmt: skip
     whole = command("SET", "k", "v" * 100)
     for end in (1, 3, 4, 8, 10, 20, 30, 100, len(whole) - 2, len(whole) - 1):
         yield Script(f"cut off at {end}", (Raw(whole[:end], 0),), cut_off=True)
+    # Redis, which looks for the line end as C does, sees none behind the NUL, and waits for it.
+    yield Script("no dollar but a NUL, cut off", (Raw(b"*1\r\n\0\r\n", 0),), cut_off=True)
     yield Script("inline, cut off", (Raw(b"SET k v", 0),), cut_off=True)
     yield Script("cut off within MULTI", (Raw(b"MULTI\r\nSET k v\r\n", 2),), cut_off=True)
 
@@ -1096,6 +1104,9 @@ class Because(Enum):
     NOT_HERE = "of Redis's types there are strings only: the others are unknown commands"
     NEWER = "is newer than 7.0: held against the documentation of 7.2"
     ANNOUNCED = "a count that no request can have is refused, and not waited for"
+    BROWSER = "a page must not make a browser run commands, by GET no more than by POST"
+    LOOKED_FOR = "what has to be looked for, or asked about, cannot be part of a transaction"
+    STATES = "WATCH compares the states at its time and at EXEC's, not what was between them"
     PADDED = "memcached pads what a decr has shortened with spaces, which do not count"
 
 
@@ -1123,6 +1134,12 @@ NOT_CONTAINED = (
 )
 
 
+NOT_IN_MULTI = rb"-ERR Command not allowed inside a transaction\r\n"
+ABORTED = rb"-EXECABORT Transaction discarded because of previous errors\.\r\n"
+TOO_LARGE = rb"-ERR string exceeds maximum allowed size \(--max-item-size\)\r\n"
+FAR = ("2^31 - 1", "2^31", "2^32", "2^63 - 1")
+
+
 def unknown(*words: str) -> bytes:
     shown = " ".join(f"'{word}'" for word in words[1:])
     return re.escape(
@@ -1133,11 +1150,28 @@ def unknown(*words: str) -> bytes:
 EXCEPTIONS: dict[str, Difference] = {
     **any_of(Because.KEY, {1: ERROR, 3: rb":1\r\n"},
              *(f"a key of 251 bytes: {verb}" for verb in LONG_REQUESTS)),
-    **any_of(Because.KEY, {0: ERROR}, "an empty key: SET", "an empty key: GET"),
+    **any_of(Because.KEY, {0: ERROR}, "an empty key: SET", "an empty key: GET",
+             "tolerated: an empty word"),
     "a value of 1 MiB": Difference(Because.SIZE, {1: ERROR, 2: rb":1\r\n"}),
     "MSET with a value of 1 MiB": Difference(Because.SIZE, {1: ERROR, 2: rb":1\r\n"}),
     "APPEND to more than 1 MiB": Difference(Because.SIZE, {1: ERROR, 2: rb":614400\r\n"}),
     "SETRANGE to more than 1 MiB": Difference(Because.SIZE, {1: ERROR, 2: rb":1\r\n"}),
+    **any_of(Because.SIZE, {1: TOO_LARGE}, *(f"SETRANGE: {name}" for name in FAR),
+             *(f"SETRANGE at {offset}" for offset in (536870911, 536870912, MOST - 1))),
+    **any_of(Because.SIZE, {0: TOO_LARGE},
+             *(f"SETRANGE: {name}, with nothing there" for name in FAR)),
+    **any_of(Because.LOOKED_FOR, {1: NOT_IN_MULTI, 2: ABORTED}, "HELLO within MULTI",
+             "transaction: AUTH in the middle"),
+    "transaction: syntax errors are of the time of EXEC": Difference(
+        Because.LOOKED_FOR, {8: NOT_IN_MULTI, 9: NOT_IN_MULTI}),
+    "transaction: what lists keys": Difference(
+        Because.LOOKED_FOR,
+        {**dict.fromkeys((2, 3, 4), NOT_IN_MULTI), 5: ABORTED, 6: rb":0\r\n"}),
+    "login within MULTI": Difference(
+        Because.LOOKED_FOR, {3: NOT_IN_MULTI, 5: NOT_IN_MULTI, 6: ABORTED}),
+    "WATCH: set and removed again": Difference(
+        Because.STATES, {6: rb"\*1\r\n\$1\r\nv\r\n"}),
+    "inline: HTTP's GET": Difference(Because.BROWSER, {0: b"closed", 1: b"closed"}),
     **any_of(Because.ONE_DATABASE, {0: NO_DATABASE}, "SELECT 1", "SELECT 15"),
     **{
         f"not here: {name}": Difference(Because.NOT_HERE, {0: unknown(*words) + rb"\r\n"})
@@ -1163,6 +1197,8 @@ EXCEPTIONS: dict[str, Difference] = {
              {0: rb"-ERR wrong number of arguments for 'client\|setinfo' command\r\n"},
              "CLIENT SETINFO ()", "CLIENT SETINFO ('LIB-NAME',)",
              "CLIENT SETINFO ('LIB-NAME', 'a', 'b')"),
+    "float 51: '1 ' + '1'": Difference(
+        Because.PADDED, {1: rb"\$1\r\n2\r\n", 2: rb"\$1\r\n2\r\n"}),
     **any_of(Because.PADDED, {1: rb":11\r\n", 2: rb"\$2\r\n11\r\n"}, "INCR of '10 '",
              "INCR of '10  '"),
     **any_of(Because.PADDED, {1: rb":9\r\n", 2: rb"\$1\r\n9\r\n"}, "DECR of '10 '",

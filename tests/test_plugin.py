@@ -427,6 +427,7 @@ def test_flush_all_can_be_forbidden(tmp_path: Path) -> None:
 
 def test_what_it_was_told_is_shown(tmp_path: Path) -> None:
     options = ["-D", "/", "-c", "77", "-b", "55", "-I", "2m", "-F", "-A", "-v", "--sync", "relaxed"]
+    options.append("--max-reply=3m")
     with Server(tmp_path, *options) as server, server.connect() as connection:
         told = stats_of(connection, "settings")
         for name, figure in (
@@ -435,6 +436,8 @@ def test_what_it_was_told_is_shown(tmp_path: Path) -> None:
             ("shutdown_command", "yes"), ("verbosity", "1"), ("sync", "relaxed"),
             ("storage", "lmdb"), ("inter", "127.0.0.1"), ("stop_timeout", "10"),
             ("tcpport", str(server.addresses()[0][1])), ("batch_steps", "20000"),
+            ("max_reply", str(3 << 20)), ("resp_request", str(64 << 20)),
+            ("resp_watched", "10000"), ("simpledb_depth", "32"),
         ):  # fmt: skip
             assert told[name] == figure, name
         assert connection.ask(b"get a/b a:b\r\n", b"END\r\n") == b"END\r\n"

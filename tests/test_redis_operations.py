@@ -168,7 +168,12 @@ class RedisOperationTests(SynchronousTestCase):
             b"1 ",
             b"1e",
             b"nan",
-            b"0x10",
+            b"0x",
+            b"0x.",
+            b"0x1p",
+            b"0x1p99999",
+            b"0x1p999999999",
+            b"0xg",
             b"1_0",
             b"1e5000",
             b"1e-5000",
@@ -176,6 +181,19 @@ class RedisOperationTests(SynchronousTestCase):
             self.assertIs(redis.float_in(word), Fault.NOT_A_FLOAT, word)
         self.assertIs(redis.float_in(b"1e999999999"), Fault.NOT_A_FLOAT)
         self.assertIs(redis.float_in(b"-inf"), Fault.INFINITE)
+
+    def test_floats_in_hexadecimal(self) -> None:
+        for word, number in (
+            (b"0x10", 16),
+            (b"-0X1.8p4", -24),
+            (b"+0x.8", Fraction(1, 2)),
+            (b"0x1.p-1", Fraction(1, 2)),
+            (b"0xAbP+1", 342),
+            (b"0x0", 0),
+            # More digits than Python's int() takes of decimal ones.
+            (b"0x." + b"0" * 5000 + b"1p16384", Fraction(1, 1 << 3620)),
+        ):
+            self.assertEqual(redis.float_in(word), number, word[:20])
 
     def test_of_another_kind(self) -> None:
         typed = OLD._replace(kind=TYPED)

@@ -19,6 +19,7 @@ from mctwist.item import TYPED, Entry, Item
 from mctwist.protocols.connection import Settings
 from mctwist.protocols.glob import literal_prefix, matcher
 from mctwist.protocols.inline import split
+from mctwist.protocols.redis_listing import MOST_ROUNDS
 from mctwist.testing import NOW, START, step
 from tests.test_login import LoginCase
 from tests.wire import Client, FaultyBackend, Server
@@ -35,6 +36,8 @@ TOO_LONG = b"-ERR the answer would be longer than --max-reply\r\n"
 BAD_EXEC = (
     b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"
 )
+BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
+WRONG_NUMBER = b"-ERR wrong number of arguments for 'get' command\r\n"
 ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 
 
@@ -363,9 +366,20 @@ class TransactionTests(RespTestCase):
             (b"SCAN 0", b"-ERR Command not allowed inside a transaction\r\n"),
             (b"EXEC", ABORTED),
             (b"MULTI", OK),
+            (b"CONFIG FOO", b"-ERR unknown subcommand 'FOO'. Try CONFIG HELP.\r\n"),
+            (b"EXEC", ABORTED),
+            (b"MULTI", OK),
             (b"DEL k", QUEUED),
             (b"DISCARD", OK),
             (b"GET k", bulk(b"ab")),
+        )
+
+    def test_a_watched_key_is_as_long_as_a_key_may_be(self) -> None:
+        fault = b"-ERR a key must have from 1 to 250 bytes\r\n"
+        self.check(
+            (b"WATCH k " + b"k" * 251, fault),
+            (b"SET k 1", OK),
+            *((b"MULTI", OK), (b"PING", QUEUED), (b"EXEC", array(PONG))),
         )
 
     def test_watched(self) -> None:
@@ -460,8 +474,21 @@ class ConnectionTests(RespTestCase):
             (b"HELLO x", b"-ERR Protocol version is not an integer or out of range\r\n"),
             (b"HELLO 2 FOO", b"-ERR Syntax error in HELLO option 'FOO'\r\n"),
             (b"HELLO 2 AUTH ann a", WRONG_PASS),
+            (b"HELLO 3 AUTH ann a foo", WRONG_PASS),
+            (b"HELLO 3 AUTH default a foo", b"-ERR Syntax error in HELLO option 'foo'\r\n"),
+            (b"HELLO 3 AUTH a", b"-ERR Syntax error in HELLO option 'AUTH'\r\n"),
+            (b"CLIENT GETNAME", NULL),
+            (b"HELLO 3 SETNAME me AUTH ann a", WRONG_PASS),
+            (b"CLIENT GETNAME", bulk(b"me")),
+            (ask(b"HELLO", b"3", b"SETNAME", b"a b"), BAD_NAME),
+            (ask(b"HELLO", b"3", b"SETNAME", b"a" * 257), BAD_NAME),
             (b"GET k", NULL),
         )  # fmt: skip
+
+    def test_a_hello_of_a_thousand_logins(self) -> None:
+        client = self.client()
+        answer = client.ask(say(b"HELLO 3" + b" AUTH default x" * 10_000))
+        self.assertTrue(answer.startswith(b"%7\r\n"))
 
     def test_what_is_only_an_answer(self) -> None:
         client = self.client()
@@ -503,6 +530,7 @@ class ConnectionTests(RespTestCase):
         info = client.ask(say(b"INFO"))
         for line in (b"redis_version:7.0.15", b"keyspace_hits:1", b"keyspace_misses:1"):
             self.assertIn(line + b"\r\n", info)
+        self.assertIn(b"total_commands_processed:4\r\n", info)
         self.assertEqual(
             client.ask(say(b"INFO keyspace")),
             bulk(b"# Keyspace\r\ndb0:keys=1,expires=0,avg_ttl=0\r\n"),
@@ -805,14 +833,53 @@ class ListingTests(RespTestCase):
 
     def test_what_is_wrong_with_a_scan(self) -> None:
         for request, fault in (
-            (b"SCAN x", b"invalid cursor"),
-            (b"SCAN -1", b"invalid cursor"),
+            *((b"SCAN x", b"invalid cursor"), (b"SCAN -", b"invalid cursor")),
+            *((b"SCAN 5x", b"invalid cursor"), (b"SCAN 0x0", b"invalid cursor")),
+            (b"SCAN 18446744073709551616", b"invalid cursor"),
+            (ask(b"SCAN", b" 5"), b"invalid cursor"),
             (b"SCAN 0 COUNT 0", b"syntax error"),
             (b"SCAN 0 COUNT", b"syntax error"),
             (b"SCAN 0 COUNT x", b"value is not an integer or out of range"),
             (b"SCAN 0 FOO x", b"syntax error"),
         ):
             self.check((request, b"-ERR %b\r\n" % fault))
+
+    def test_cursors_are_what_c_reads(self) -> None:
+        client = self.connect(FakeScan([b"a", b"b"], gap=10))
+        for cursor, keys in (
+            *((b"", [b"a", b"b"]), (b"-0", [b"a", b"b"]), (b"0" * 30, [b"a", b"b"])),
+            *((b"+5", [b"a", b"b"]), (b"010", [b"b"]), (b"10\0x", [b"b"]), (b"\0", [b"a", b"b"])),
+            *((b"-1", []), (b"18446744073709551615", []), (b"-18446744073709551601", [b"b"])),
+        ):
+            expected = array(bulk(b"0"), array(*map(bulk, keys)))
+            self.assertEqual(client.ask(ask(b"SCAN", cursor)), expected, cursor)
+
+    def test_a_scan_of_a_store_of_which_most_has_gone(self) -> None:
+        # As a store does that looks at ten places a call, and of 200 only the last is live.
+        entry = FakeScan([b"k"]).places[0][1]
+        asked = []
+
+        def scan(cursor: int, most: int) -> "Deferred[tuple[list[Entry], int]]":
+            asked.append(most)
+            end = cursor + 10
+            return succeed(([entry], 0) if end >= 200 else ([], end))
+
+        client = self.connect(scan)
+        found = array(bulk(b"0"), array(bulk(b"k")))
+        self.assertEqual(client.ask(say(b"SCAN 0 COUNT 7")), found)
+        self.assertEqual(asked, [7] * 20)
+
+    def test_a_scan_does_not_look_for_ever(self) -> None:
+        client = self.connect(lambda cursor, most: succeed(([], cursor + 1)))
+        for count, rounds in ((1, MOST_ROUNDS), (10, 100), (100, 10), (1000, 1), (10_000, 1)):
+            found = array(bulk(b"%d" % rounds), b"*0\r\n")
+            self.assertEqual(client.ask(say(b"SCAN 0 COUNT %d" % count)), found)
+
+    def test_a_scan_finds_no_more_than_it_is_asked_for(self) -> None:
+        places = FakeScan([b"a", b"b", b"c"], gap=1)
+        client = self.connect(lambda cursor, most: places(cursor, 1))
+        found = array(bulk(b"2"), array(bulk(b"a"), bulk(b"b")))
+        self.assertEqual(client.ask(say(b"SCAN 0 COUNT 2")), found)
 
     def test_a_scan_that_fails(self) -> None:
         client = self.connect(lambda cursor, most: fail(StorageError("no")))
@@ -901,6 +968,31 @@ class LoginTests(LoginCase):
                 (b"RESET", b"+RESET\r\n"),
             ],
         )
+
+    def test_who_is_no_user_learns_what_there_is_not(self) -> None:
+        self.each(
+            self.redis(),
+            [
+                (b"CLIENT FOO", b"-ERR unknown subcommand 'FOO'. Try CLIENT HELP.\r\n"),
+                (b"CLIENT ID x", b"-ERR wrong number of arguments for 'client|id' command\r\n"),
+                *((b"CLIENT ID", NO_AUTH), (b"GET", WRONG_NUMBER)),
+                (b"EXEC", b"-EXECABORT Transaction discarded because of: " + NO_AUTH[1:]),
+            ],
+        )
+
+    def test_hello_does_what_it_says_in_order(self) -> None:
+        client = self.redis()
+        words = (b"HELLO", b"3", b"AUTH", b"ann", b"secret word")
+        fault = b"-ERR Syntax error in HELLO option 'foo'\r\n"
+        self.assertEqual(self.ask(client, ask(*words, b"foo")), fault)
+        self.each(client, [(b"GET k", NULL)])
+        wrong = ask(*words, b"SETNAME", b"me", b"AUTH", b"ann", b"wrong")
+        # Who he says he is is asked twice, and each of these takes a turn.
+        answer = self.ask(client, wrong + say(b"CLIENT GETNAME")) + self.ask(client, b"")
+        self.assertEqual(answer, WRONG_PASS + bulk(b"me"))
+        twice = self.ask(client, ask(*words, *words[2:]) + say(b"GET k")) + self.ask(client, b"")
+        self.assertTrue(twice.startswith(b"%7\r\n"))
+        self.assertTrue(twice.endswith(b"_\r\n"))
 
     def test_by_auth_and_by_hello(self) -> None:
         client = self.redis()

@@ -86,10 +86,6 @@ class Command(NamedTuple):
     def writes(self) -> bool:
         return b"write" in self.flags
 
-    def takes(self, words: Words) -> bool:
-        """Whether there are as many words as there have to be."""
-        return len(words) == self.arity if self.arity >= 0 else len(words) >= -self.arity
-
     def keys_in(self, words: Words) -> Words:
         first, last, step = self.keys
         return (
@@ -100,14 +96,19 @@ class Command(NamedTuple):
 def step_of(command: Command, make: Make, words: Words, limits: Limits) -> Unbound:
     """What `words` ask for; where they are wrong, a step that says so."""
     try:
-        for key in command.keys_in(words):
-            if not 0 < len(key) <= KEY_LENGTH:
-                raise BAD_KEY
+        check_keys(command.keys_in(words))
         return make(words, limits)
     except CommandError as error:
         # The errors are made once and raised often; a traceback would keep what was read.
         error.__traceback__ = None
         return operations.constant, b"", (error.wire,), error.reply
+
+
+def check_keys(keys: Words) -> None:
+    """Raises `BAD_KEY`."""
+    for key in keys:
+        if not 0 < len(key) <= KEY_LENGTH:
+            raise BAD_KEY
 
 
 def say(answer: bytes) -> Unbound:
@@ -135,6 +136,29 @@ def unknown_part(command: bytes, part: bytes) -> bytes:
     """As `unknown`, of what stands behind a command that has commands of its own."""
     part = part.partition(b"\0")[0][:128]
     return replies.error(b"ERR unknown subcommand '%b'. Try %b HELP." % (part, command))
+
+
+def refusal(command: Command, words: Words) -> Optional[bytes]:
+    """
+    The answer to a command of which it is known at once that it cannot be run: it has the wrong
+    number of words, or its second should name a command and does not. None: it may be run.
+    """
+    if not _fits(command.arity, words):
+        return wrong_number(command.name).wire
+    if command.name not in PARTS or len(words) < 2:
+        return None
+    part = words[1].lower()
+    arity = PARTS[command.name].get(part)
+    if arity is None:
+        return unknown_part(command.name.upper(), words[1])
+    if not _fits(arity, words):
+        return wrong_number(b"%b|%b" % (command.name, part)).wire
+    return None
+
+
+def _fits(arity: int, words: Words) -> bool:
+    """Whether there are as many words as there have to be."""
+    return len(words) == arity if arity >= 0 else len(words) >= -arity
 
 
 def integer(word: bytes) -> int:
@@ -499,6 +523,14 @@ _ROWS: "Iterable[tuple[Any, ...]]" = (
 
 #: All there are, by their names in capitals.
 COMMANDS: "dict[bytes, Command]" = {row[0].upper(): Command(*row) for row in _ROWS}
+
+
+#: What may stand behind a command that has commands of its own, and how many words it has then.
+PARTS: "dict[bytes, dict[bytes, int]]" = {
+    b"client": {b"setname": 3, b"getname": 2, b"setinfo": 4, b"id": 2},
+    b"config": {b"get": -3},
+    b"command": {b"count": 2, b"list": 2, b"docs": -2, b"info": -2},
+}
 
 
 # What COMMAND tells

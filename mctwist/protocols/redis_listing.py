@@ -7,6 +7,7 @@ that stays. KEYS has to know how many there are before it can say the first, so 
 it finds, up to the longest answer there may be.
 """
 
+import re
 from typing import Any, Callable, Optional
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
@@ -21,8 +22,15 @@ from mctwist.protocols.redis_commands import SYNTAX, CommandError, Words, intege
 
 #: The longest pattern: what is longer than any key is only a way to have us compile it.
 MOST_PATTERN = 4096
-#: The most that one SCAN looks at, whatever its COUNT.
+#: The most that one SCAN finds, whatever its COUNT.
 MOST_COUNT = 1000
+#: A SCAN that has found too little asks the store again, so that what has gone from a small one is
+#: behind it: up to so many times, and only so often that it looks at no more than the largest.
+MOST_ROUNDS = 100
+
+# What C's strtoul, which Redis has read it, takes up to a NUL.
+_is_cursor = re.compile(rb"([+-]?)0*([0-9]{1,20})(?:\0.*)?", re.DOTALL).fullmatch
+_is_nothing = re.compile(rb"(?:\0.*)?", re.DOTALL).fullmatch
 
 _BAD_CURSOR = CommandError(b"ERR invalid cursor")
 _LONG_PATTERN = CommandError(b"ERR a pattern must have up to %d bytes" % MOST_PATTERN)
@@ -59,10 +67,7 @@ class Found:
 
 def scan(storage: Any, words: Words) -> Search:
     """`SCAN CURSOR [MATCH PATTERN] [COUNT COUNT] [TYPE TYPE]`. Raises `CommandError`."""
-    cursor = words[1]
-    # C's strtoul, which Redis has read it, is laxer only in what no server has ever answered.
-    if not cursor.isdigit() or len(cursor) > 20 or int(cursor) >> 64:
-        raise _BAD_CURSOR
+    begin = _cursor_in(words[1])
     matches: Callable[[bytes], bool] = _everything
     count, kind = 10, None
     if len(words) % 2:
@@ -80,16 +85,37 @@ def scan(storage: Any, words: Words) -> Search:
         else:
             raise SYNTAX
 
-    def answer(found: "tuple[list[Entry], int]") -> bytes:
-        entries, following = found
-        keys = [
-            replies.bulk(entry.key)
-            for entry in entries
-            if matches(entry.key) and kind in (None, _kind_of(entry))
-        ]
-        return replies.array([replies.bulk(b"%d" % following), replies.array(keys)])
+    @inlineCallbacks
+    def search() -> Any:
+        keys: list[bytes] = []
+        cursor, left = begin, min(count, MOST_COUNT)
+        for _ in range(min(MOST_ROUNDS, MOST_COUNT // left)):
+            entries, cursor = yield storage.scan(cursor, left)
+            keys += [
+                replies.bulk(entry.key)
+                for entry in entries
+                if matches(entry.key) and kind in (None, _kind_of(entry))
+            ]
+            # As Redis: what it has met counts, and not what of that is wanted.
+            left -= len(entries)
+            if left <= 0 or not cursor:
+                break
+        return replies.array([replies.bulk(b"%d" % cursor), replies.array(keys)])
 
-    return lambda: storage.scan(int(cursor), min(count, MOST_COUNT)).addCallback(answer)
+    return search
+
+
+def _cursor_in(word: bytes) -> int:
+    """The place that a cursor stands for. Raises `CommandError`."""
+    match = _is_cursor(word)
+    if match is None:
+        if _is_nothing(word):
+            return 0
+        raise _BAD_CURSOR
+    number = int(match[2])
+    if number >> 64:
+        raise _BAD_CURSOR
+    return -number % (1 << 64) if match[1] == b"-" else number
 
 
 def keys(storage: Any, pattern: bytes, most: int) -> Search:

@@ -58,6 +58,8 @@ def _stats(stats: Stats, live: int, size: int) -> Fields:
     store = stats.figures()
     return [
         ("total_connections_received", stats.total_connections),
+        # Of this dialect: memcached's are counted each by its kind, and not all together.
+        ("total_commands_processed", stats.resp_commands),
         ("rejected_connections", stats.rejected_connections),
         ("total_net_input_bytes", stats.bytes_read),
         ("total_net_output_bytes", stats.bytes_written),

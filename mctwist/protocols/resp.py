@@ -9,8 +9,9 @@ whatever else waits with it, its turn comes after that answer.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from random import randrange
 from typing import Any, Callable, Optional
 
@@ -25,8 +26,23 @@ from mctwist.protocols import redis_reports as reports
 from mctwist.protocols import resp_replies as replies
 from mctwist.protocols.connection import Services
 from mctwist.protocols.inline import Words
-from mctwist.protocols.redis_commands import COMMANDS, CommandError, Limits, Unbound, say
-from mctwist.protocols.resp_requests import MOST_REQUEST, WORD, RequestConnection
+from mctwist.protocols.redis_commands import (
+    COMMANDS,
+    Command,
+    CommandError,
+    Limits,
+    Unbound,
+    say,
+)
+from mctwist.protocols.resp_requests import (
+    MOST_ELEMENTS,
+    MOST_LINE,
+    MOST_REQUEST,
+    MOST_STRANGE_BULK,
+    MOST_STRANGE_ELEMENTS,
+    WORD,
+    RequestConnection,
+)
 from mctwist.protocols.rights import within
 
 # What a step takes besides its bytes.
@@ -35,28 +51,53 @@ _STEP = 400
 _LARGE = 4096
 #: The most keys that one connection may watch.
 MOST_WATCHED = 10_000
+#: The most names that COMMAND and CONFIG GET are asked for at once, and the longest of these and
+#: of a connection.
+MOST_NAMED, MOST_NAME = 200, 256
+
+#: As those of `connection`.
+BOUNDS: dict[str, object] = {
+    "resp_request": MOST_REQUEST,
+    "resp_elements": MOST_ELEMENTS,
+    "resp_line": MOST_LINE,
+    "resp_strange_elements": MOST_STRANGE_ELEMENTS,
+    "resp_strange_bulk": MOST_STRANGE_BULK,
+    "resp_watched": MOST_WATCHED,
+    "resp_names": MOST_NAMED,
+    "resp_name": MOST_NAME,
+    "resp_pattern": listing.MOST_PATTERN,
+    "resp_scan_count": listing.MOST_COUNT,
+    "resp_scan_rounds": listing.MOST_ROUNDS,
+}
 
 _NO_AUTH = b"-NOAUTH Authentication required.\r\n"
-_WRONG_PASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+_WRONG_PASS = CommandError(b"WRONGPASS invalid username-password pair or user is disabled.")
 _NO_USERS = (
     b"-ERR AUTH <password> called without any password configured for the default user. "
     b"Are you sure your configuration is correct?\r\n"
 )
-_HELLO_FIRST = (
-    b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
+_HELLO_FIRST = CommandError(
+    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
     b"AUTH <user> <pass> option can be used to authenticate the client and select the "
-    b"RESP protocol version at the same time\r\n"
+    b"RESP protocol version at the same time"
 )
-_BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
+_BAD_NAME = CommandError(b"ERR Client names cannot contain spaces, newlines or special characters.")
 _ABORTED = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
-_BAD_EXEC = (
-    b"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n"
-)
 _NOT_IN_MULTI = b"-ERR Command not allowed inside a transaction\r\n"
 _NOT_ALLOWED = b"-ERR not allowed on this server\r\n"
 _DEFAULT = b"default"
 
+#: What may stand behind HELLO's version, and how many words behind that.
+_HELLO_OPTIONS = {b"AUTH": 2, b"SETNAME": 1}
+
 _is_name = re.compile(rb"[!-~]*").fullmatch
+
+
+def _name_in(word: bytes) -> bytes:
+    """What a connection may be called. Raises `CommandError`."""
+    if not _is_name(word) or len(word) > MOST_NAME:
+        raise _BAD_NAME
+    return word
 
 
 class RespProtocol(RequestConnection):
@@ -85,6 +126,10 @@ class RespProtocol(RequestConnection):
     def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
         return replies.detailed(steps)
 
+    def _submit(self) -> int:
+        self._stats.resp_commands += len(self._steps)
+        return super()._submit()
+
     @property
     def _collects(self) -> bool:
         return self._queue is not None
@@ -99,32 +144,39 @@ class RespProtocol(RequestConnection):
             self.finish()
         elif command is None:
             self._refuse(commands.unknown(words))
-        elif not command.takes(words) and name == b"EXEC":
-            # It is refused as any other, and takes the transaction with it.
-            self._forget()
-            self._say(_BAD_EXEC)
-        elif not command.takes(words):
-            self._refuse(commands.wrong_number(command.name).wire)
-        elif self._rights is None and b"no_auth" not in command.flags:
-            self._refuse(_HELLO_FIRST if name == b"HELLO" else _NO_AUTH)
-        elif spoiled:
-            self._stats.store_too_large += 1
-            self._refuse(commands.TOO_LARGE.wire)
-        elif name in _AT_ONCE:
-            _AT_ONCE[name](self, words)
-        elif name in _BY_ITSELF:
-            if self._queue is not None:
-                self._refuse(_NOT_IN_MULTI)
-                return
-            try:
-                _BY_ITSELF[name](self, words)
-            except CommandError as error:
-                error.__traceback__ = None
-                self._say(error.wire)
         else:
+            refusal = commands.refusal(command, words)
+            if refusal is None and self._rights is None and b"no_auth" not in command.flags:
+                refusal = _NO_AUTH
+            if refusal is not None and name == b"EXEC":
+                self._abort(refusal)
+            elif refusal is not None:
+                self._refuse(refusal)
+            elif spoiled:
+                self._stats.store_too_large += 1
+                self._refuse(commands.TOO_LARGE.wire)
+            else:
+                self._begin_command(name, command, words)
+
+    def _begin_command(self, name: bytes, command: Command, words: Words) -> None:
+        if name in _AT_ONCE:
+            self._guard(_AT_ONCE[name], self, words)
+        elif name not in _BY_ITSELF:
             make = command.make or partial(_OTHERS[name], self)
             unbound = commands.step_of(command, make, words, self._limits)
             self._take(unbound, command.writes, words)
+        elif self._queue is None:
+            self._guard(_BY_ITSELF[name], self, words)
+        else:
+            self._refuse(_NOT_IN_MULTI)
+
+    def _guard(self, method: Callable[..., None], *args: Any) -> None:
+        """Call it, and say what is wrong if something is."""
+        try:
+            method(*args)
+        except CommandError as error:
+            error.__traceback__ = None
+            self._say(error.wire)
 
     def _take(self, unbound: Unbound, writes: bool, words: Words) -> None:
         operation, key, arguments, reply = unbound
@@ -163,6 +215,13 @@ class RespProtocol(RequestConnection):
         self._say(answer)
 
     # Transactions
+
+    def _abort(self, refusal: bytes) -> None:
+        """An EXEC is refused, and takes the transaction with it."""
+        self._forget()
+        self._say(
+            b"-EXECABORT Transaction discarded because of: " + refusal[1:].removeprefix(b"ERR ")
+        )
 
     def _multi(self, words: Words) -> None:
         if self._queue is not None:
@@ -205,6 +264,7 @@ class RespProtocol(RequestConnection):
 
     def _run_alone(self, step: Step, reads_only: bool = True) -> None:
         size = self._submit()
+        self._stats.resp_commands += 1
         if self._pipeline is not None:
             (screened,) = self._screened([step])
             self._pipeline.run_alone(screened, size, reads_only)
@@ -216,6 +276,7 @@ class RespProtocol(RequestConnection):
         elif len(self._watched) + len(keys) > MOST_WATCHED:
             self._say(b"-ERR too many keys are watched\r\n")
         else:
+            commands.check_keys(keys)
             seen = self._watched
             for key in keys:
                 seen.setdefault(key, replies.UNSEEN)
@@ -241,26 +302,27 @@ class RespProtocol(RequestConnection):
     def _auth(self, words: Words) -> None:
         if len(words) > 3:
             raise commands.SYNTAX
-        if self._services.users is None and len(words) == 2:
-            self._say(_NO_USERS)
-            return
         name = words[1] if len(words) == 3 else _DEFAULT
-        self._enter(name, words[-1], lambda: self._say(replies.OK))
+        if self._services.users is not None:
+            self._enter(name, words[-1], lambda: self._say(replies.OK))
+        elif len(words) == 2:
+            self._say(_NO_USERS)
+        elif name != _DEFAULT:
+            # As Redis without users: there is one, who has no password.
+            raise _WRONG_PASS
+        else:
+            self._say(replies.OK)
 
     def _enter(self, name: bytes, password: bytes, enter: Callable[[], None]) -> None:
-        """Call `enter` if somebody is who he says."""
+        """Call `enter` if somebody is who he says, where anybody is asked."""
 
         def known(right: bool) -> None:
             if right:
                 enter()
             else:
-                self._say(_WRONG_PASS)
+                self._say(_WRONG_PASS.wire)
 
-        if self._services.users is None:
-            # As Redis without users: there is one, who has no password.
-            known(name == _DEFAULT)
-        else:
-            self._log_in(name, password, known)
+        self._log_in(name, password, known)
 
     def _hello(self, words: Words) -> None:
         """`HELLO [2|3 [AUTH NAME PASSWORD] [SETNAME NAME]]`."""
@@ -272,35 +334,30 @@ class RespProtocol(RequestConnection):
             if number not in (2, 3):
                 raise CommandError(b"NOPROTO unsupported protocol version")
             version = number
-        credentials: Optional[Words] = None
-        name: Optional[bytes] = None
-        place = 2
-        while place < len(words):
-            option = words[place].upper()
-            if option == b"AUTH" and place + 2 < len(words):
-                credentials = words[place + 1 : place + 3]
-                place += 3
-            elif option == b"SETNAME" and place + 1 < len(words):
-                name = words[place + 1]
-                if not _is_name(name):
-                    raise CommandError(_BAD_NAME[1:-2])
-                place += 2
-            else:
-                text = b"ERR Syntax error in HELLO option '%b'" % words[place][:128]
-                raise CommandError(text)
+        self._take_options(iter(words[2:]), version)
 
-        def enter() -> None:
-            self._version = version
-            if name is not None:
-                self._name = name
-            self._say(self._introduction())
-
-        if credentials is not None:
-            self._enter(credentials[0], credentials[1], enter)
-        elif self._rights is None:
-            self._say(_HELLO_FIRST)
-        else:
-            enter()
+    def _take_options(self, rest: "Iterator[bytes]", version: int) -> None:
+        """
+        What stands behind HELLO's version, in its order: what has been done before something that
+        is wrong stays done (networking.c, helloCommand).
+        """
+        for option in rest:
+            count = _HELLO_OPTIONS.get(option.upper(), 0)
+            values = list(islice(rest, count))
+            if not count or len(values) < count:
+                raise CommandError(b"ERR Syntax error in HELLO option '%b'" % option[:128])
+            if count == 1:
+                self._name = _name_in(values[0])
+            elif self._services.users is not None:
+                go_on = partial(self._guard, self._take_options, rest, version)
+                self._enter(values[0], values[1], go_on)
+                return
+            elif values[0] != _DEFAULT:
+                raise _WRONG_PASS
+        if self._rights is None:
+            raise _HELLO_FIRST
+        self._version = version
+        self._say(self._introduction())
 
     def _introduction(self) -> bytes:
         bulk, number = replies.bulk, replies.number
@@ -335,6 +392,7 @@ class RespProtocol(RequestConnection):
             self._say(_NOT_ALLOWED)
         else:
             size = self._submit()
+            self._stats.resp_commands += 1
             if self._pipeline is not None:
                 self._pipeline.run_pieces(listing.Found(search), size)
 
@@ -356,42 +414,25 @@ class RespProtocol(RequestConnection):
 
     def _show_commands(self, words: Words, limits: Limits) -> Unbound:
         part = words[1].upper() if len(words) > 1 else b"INFO"
-        if part in (b"COUNT", b"LIST") and len(words) > 2:
-            raise commands.wrong_number(b"command|" + part.lower())
         if part == b"COUNT":
             return say(replies.number(len(COMMANDS)))
         if part == b"LIST":
             return say(replies.array([replies.bulk(each.name) for each in COMMANDS.values()]))
         if part == b"DOCS":
             return say(commands.docs(self._version, words[2 : 2 + MOST_NAMED]))
-        if part == b"INFO":
-            return say(commands.infos(self._version, words[2 : 2 + MOST_NAMED]))
-        raise self._no_such_part(words)
+        return say(commands.infos(self._version, words[2 : 2 + MOST_NAMED]))
 
     def _config(self, words: Words, limits: Limits) -> Unbound:
-        if words[1].upper() != b"GET":
-            raise self._no_such_part(words)
-        if len(words) < 3:
-            raise commands.wrong_number(b"config|get")
         patterns = [word for word in words[2 : 2 + MOST_NAMED] if len(word) <= MOST_NAME]
         limit = self._stats.of_store().get("limit_maxbytes", 0)
         known = reports.configuration(limits.item, limit)
         return say(reports.config_get(self._version, known, patterns))
 
     def _client(self, words: Words, limits: Limits) -> Unbound:
-        part = words[1].upper()
-        row = _CLIENT.get(part)
-        if row is None:
-            raise self._no_such_part(words)
-        count, answer = row
-        if len(words) != count:
-            raise commands.wrong_number(b"client|" + part.lower())
-        return say(answer(self, words))
+        return say(_CLIENT[words[1].upper()](self, words))
 
     def _set_name(self, words: Words) -> bytes:
-        if not _is_name(words[2]) or len(words[2]) > MOST_NAME:
-            return _BAD_NAME
-        self._name = words[2]
+        self._name = _name_in(words[2])
         return replies.OK
 
     def _get_name(self, words: Words) -> bytes:
@@ -409,14 +450,6 @@ class RespProtocol(RequestConnection):
             text = b"ERR %b cannot contain spaces, newlines or special characters."
             return replies.error(text % words[2].lower())
         return replies.OK
-
-    def _no_such_part(self, words: Words) -> CommandError:
-        return CommandError(commands.unknown_part(words[0].upper(), words[1])[1:-2])
-
-
-#: The most names that COMMAND and CONFIG GET are asked for at once, and the longest of these and
-#: of a connection.
-MOST_NAMED, MOST_NAME = 200, 256
 
 
 #: What is never queued by MULTI.
@@ -449,10 +482,10 @@ _OTHERS: "dict[bytes, Callable[[RespProtocol, Words, Limits], Unbound]]" = {
     b"CLIENT": RespProtocol._client,
 }
 
-#: What may stand behind CLIENT: how many words there have to be, and what answers.
-_CLIENT: "dict[bytes, tuple[int, Callable[[RespProtocol, Words], bytes]]]" = {
-    b"SETNAME": (3, RespProtocol._set_name),
-    b"GETNAME": (2, RespProtocol._get_name),
-    b"SETINFO": (4, RespProtocol._set_info),
-    b"ID": (2, RespProtocol._get_number),
+#: What answers behind CLIENT.
+_CLIENT: "dict[bytes, Callable[[RespProtocol, Words], bytes]]" = {
+    b"SETNAME": RespProtocol._set_name,
+    b"GETNAME": RespProtocol._get_name,
+    b"SETINFO": RespProtocol._set_info,
+    b"ID": RespProtocol._get_number,
 }

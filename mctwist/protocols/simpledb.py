@@ -19,11 +19,26 @@ from mctwist.protocols import simpledb_commands as commands
 from mctwist.protocols.connection import Connection, Services
 from mctwist.protocols.counting import detailed
 from mctwist.protocols.simpledb_commands import FLUSH, QUIT, Terms
-from mctwist.protocols.simpledb_grammar import Malformed, Reader, Request
-from mctwist.protocols.simpledb_values import CommandError
+from mctwist.protocols.simpledb_grammar import (
+    MOST_ELEMENTS,
+    MOST_LINE,
+    Malformed,
+    Reader,
+    Request,
+)
+from mctwist.protocols.simpledb_values import MOST_DEPTH, MOST_DIGITS, CommandError
 
 #: A request has room for so many of the largest items.
 MOST_ITEMS = 4
+
+#: As those of `connection`.
+BOUNDS: dict[str, object] = {
+    "simpledb_request_items": MOST_ITEMS,
+    "simpledb_elements": MOST_ELEMENTS,
+    "simpledb_line": MOST_LINE,
+    "simpledb_depth": MOST_DEPTH,
+    "simpledb_digits": MOST_DIGITS,
+}
 
 # What browsers send: a page may make them send commands to any port.
 _HTTP = frozenset({b"POST", b"HOST:"})
