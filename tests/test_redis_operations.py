@@ -11,7 +11,7 @@ from mctwist.backends.sieve import Sieve
 from mctwist.backends.state import State
 from mctwist.backends.transaction import Snapshot, Transaction, run
 from mctwist.interfaces import Many, NeedsWrite
-from mctwist.item import BINARY_KEY, BYTES, STALE, TYPED, Item
+from mctwist.item import BINARY_KEY, BYTES, KEPT, STALE, TYPED, Item
 from mctwist.operations import DONE
 from mctwist.redis_operations import Condition, Fault, ReplyTooLong, When
 from mctwist.testing import NOW, SECOND, step
@@ -48,6 +48,31 @@ class RedisOperationTests(SynchronousTestCase):
         left = transaction.get(b"key")
         found = None if left is None else (left.value, left.flags, left.expiry)
         self.assertEqual(found, after, (operation, arguments))
+
+    def test_what_is_kept_stays_so_when_it_is_changed(self) -> None:
+        number = Item(BYTES, KEPT, 0, 0, 100, 100, 100, NOW // 1000, b"5")
+        for operation, arguments in (
+            (redis.count, (1,)),
+            (redis.count_float, (Fraction(1, 2),)),
+            (redis.append, (b"5", LIMIT)),
+            (redis.overwrite, (0, b"7", LIMIT)),
+        ):
+            transaction = self.transaction(number)
+            operation(transaction, b"key", *arguments)
+            left = transaction.get(b"key")
+            assert left is not None
+            self.assertEqual(left.marks, KEPT, operation)
+        transaction = self.transaction(number)
+        redis.rename(transaction, b"key", b"a new one", LIMIT)
+        moved = transaction.get(b"a new one")
+        assert moved is not None
+        self.assertEqual(moved.marks, KEPT | BINARY_KEY)
+
+    def test_small_commands_that_make_large_values_are_bounded(self) -> None:
+        transaction = self.transaction()
+        steps = [step(redis.overwrite, b"key", 1000, b"x", 1 << 20)] * 100
+        self.assertRaises(redis.ReplyTooLong, redis.execute, transaction, b"", {}, steps, 50 * 1001)
+        redis.execute(self.transaction(), b"", {}, steps[:49], 50 * 1001)
 
     def test_on_a_hit(self) -> None:
         old = (b"old", 7, LATER)

@@ -19,7 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from mctwist import operations, redis_operations
-from mctwist.interfaces import Step
+from mctwist.interfaces import MOST_STEPS, Step
 from mctwist.protocols import redis_commands as commands
 from mctwist.protocols import redis_listing as listing
 from mctwist.protocols import redis_reports as reports
@@ -186,7 +186,8 @@ class RespProtocol(RequestConnection):
                 self._run_alone(step)
                 return
             self._steps.append(step)
-            if writes:
+            # What looks up very many keys in one step is not for the reactor either.
+            if writes or len(words) > MOST_STEPS:
                 self._reads_only = False
             return
         self._queued += sum(map(len, words)) + WORD * len(words) + _STEP
@@ -256,11 +257,12 @@ class RespProtocol(RequestConnection):
         arguments = (watched, steps, self._settings.max_reply)
         render = partial(replies.executed, steps, self._version)
         step: Step = (redis_operations.execute, b"", arguments, render)
+        reads_only = not self._writes and len(steps) <= MOST_STEPS
         if not watched:
             self._steps.append(step)
-            self._reads_only = self._reads_only and not self._writes
+            self._reads_only = self._reads_only and reads_only
             return
-        self._run_alone(step, not self._writes)
+        self._run_alone(step, reads_only)
 
     def _run_alone(self, step: Step, reads_only: bool = True) -> None:
         size = self._submit()

@@ -394,6 +394,12 @@ class BackendContract(BackendCase):
             self.assertTrue(MOST_BYTES < size * len(results) <= MOST_BYTES + size)
         self.assertEqual(len(self.do(*steps)), 8)
 
+    def test_a_batch_ends_when_it_has_written_so_much(self) -> None:
+        lists = [[put(b"%d" % number, b"x" * 1_000_000) for number in range(30)]] * 2
+        first, second = self.backend.perform(lists, NOW)
+        self.assertTrue(0 < len(first) <= 18, len(first))
+        self.assertEqual(second, [])
+
     def test_one_value_larger_than_an_instalment_is_one(self) -> None:
         self.do(put(b"key", b"v" * (2 * MOST_BYTES)))
         self.assertEqual(len(self.batch([get(b"key")] * 2)[0]), 1)
