@@ -8,7 +8,6 @@ that is too large is let go as it comes, and nothing of it kept.
 Who logs in is found out elsewhere and takes its time; what is behind waits unread until then.
 """
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable, Optional
 
@@ -86,9 +85,6 @@ class BinaryProtocol(Connection, Protocol):
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         opcode, opaque = step[3].args[:2]  # type: ignore[attr-defined]  # of a partial
         return replies.failure(opcode, opaque, replies.fault(self._stats, fault))
-
-    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
-        return replies.detailed(steps)
 
     # Frames
 

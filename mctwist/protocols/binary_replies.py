@@ -7,13 +7,10 @@ frame of its own; what is wrong has a status, and the words that memcached has f
 an error is never kept quiet.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import partial
 from struct import Struct
 from typing import Any, Callable, NamedTuple, Optional
 
-from mctwist import operations
-from mctwist.interfaces import NotPermitted, Operation, Step, StoreFull
+from mctwist.interfaces import NotPermitted, StoreFull
 from mctwist.item import Item
 from mctwist.meta_operations import Counted
 from mctwist.operations import DELETED, EXISTS, NOT_FOUND, NOT_NUMERIC, STORED, Outcome, Status
@@ -27,7 +24,7 @@ from mctwist.protocols.counting import (
     count_touch,
 )
 from mctwist.protocols.statistics import Report
-from mctwist.stats import Prefixes, Stats
+from mctwist.stats import Stats
 
 MAGIC = 0x81
 
@@ -226,49 +223,3 @@ def fault(stats: Stats, exception: Exception) -> Error:
         stats.store_no_memory += 1
         return NO_MEMORY
     return INTERNAL_ERROR
-
-
-# `stats detail`
-
-_Count = Callable[[Prefixes, bytes, Any], None]
-
-
-def _count_set(counts: Prefixes, key: bytes, result: Any) -> None:
-    counts.count_set(key)
-
-
-def _count_get(counts: Prefixes, key: bytes, item: Optional[Item]) -> None:
-    counts.count_get(key, item is not None)
-
-
-_DETAILS: dict[Operation, _Count] = {
-    operations.fetch: _count_get,
-    operations.fetch_and_touch: _count_get,
-    **dict.fromkeys((operations.store, operations.add, operations.replace), _count_set),
-    **dict.fromkeys((operations.append, operations.prepend), _count_set),
-    **dict.fromkeys((operations.compare_and_swap, operations.refuse), _count_set),
-    operations.delete: lambda counts, key, outcome: counts.count_delete(key),
-}
-
-
-def _detail(
-    opcode: int,
-    opaque: int,
-    render: Callable[[Stats, bytes, Any], bytes],
-    count: _Count,
-    stats: Stats,
-    key: bytes,
-    result: Any,
-) -> bytes:
-    if stats.prefixes.counting:
-        count(stats.prefixes, key, result)
-    return render(stats, key, result)
-
-
-def detailed(steps: Iterable[Step]) -> Iterator[Step]:
-    """`steps`, counted for `stats detail` when they are answered."""
-    for operation, key, arguments, render in steps:
-        count = _DETAILS.get(operation)
-        if count is not None and isinstance(render, partial):
-            render = partial(_detail, render.args[0], render.args[1], render, count)
-        yield operation, key, arguments, render

@@ -24,6 +24,7 @@ from mctwist import operations
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, IUsers, Render, Rights, Step
 from mctwist.item import KEY_LENGTH
 from mctwist.protocols import ranges, statistics
+from mctwist.protocols.details import detailed
 from mctwist.protocols.grammar import MOST_GET_LINE, MOST_LINE
 from mctwist.protocols.listing import MOST_CACHEDUMP, Crawler
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT, MOST_WAITING, Pipeline
@@ -142,7 +143,7 @@ class Connection:
 
     def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
         """`steps`, counted for `stats detail` when they are answered."""
-        raise NotImplementedError
+        return detailed(steps)
 
     # What Twisted calls
 

@@ -12,7 +12,6 @@ What follows a set that is wrong is let go where its size is known, so that no v
 commands. A value that does not end where it should is an error, and the next line end is its end.
 """
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -24,7 +23,7 @@ from mctwist.interfaces import Step, StoreFull
 from mctwist.item import KEY_LENGTH, Item, marks_of, size_in_memcached
 from mctwist.operations import Outcome
 from mctwist.protocols.connection import Connection, Services
-from mctwist.protocols.counting import count_get, count_store, detailed
+from mctwist.protocols.counting import count_get, count_store
 from mctwist.stats import Stats
 
 #: A line with no end in sight is cut off here.
@@ -100,9 +99,6 @@ class LiteProtocol(Connection, Protocol):
         if isinstance(fault, StoreFull):
             self._stats.store_no_memory += 1
         return words.unstored if step[0] is operations.store else words.wrong
-
-    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
-        return detailed(steps)
 
     # Lines and values
 

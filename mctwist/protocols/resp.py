@@ -9,7 +9,7 @@ whatever else waits with it, its turn comes after that answer.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from random import randrange
@@ -122,9 +122,6 @@ class RespProtocol(RequestConnection):
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         return replies.fault(self._stats, fault)
-
-    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
-        return replies.detailed(steps)
 
     def _submit(self) -> int:
         self._stats.resp_commands += len(self._steps)

@@ -9,12 +9,10 @@ A result says by its type what it is (see `redis_operations`), so one table spel
 reply that has more to do counts first, in memcached's words.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from mctwist import operations, redis_operations
-from mctwist.interfaces import Many, NotPermitted, Operation, Render, Step, StoreFull
+from mctwist.interfaces import Many, NotPermitted, Render, Step, StoreFull
 from mctwist.item import BYTES, Item
 from mctwist.operations import DELETED, DONE, NOT_FOUND, STORED, TOUCHED, Outcome, Status
 from mctwist.protocols.counting import (
@@ -26,7 +24,7 @@ from mctwist.protocols.counting import (
     count_touched,
 )
 from mctwist.redis_operations import Fault, ReplyTooLong, Result
-from mctwist.stats import Prefixes, Stats
+from mctwist.stats import Stats
 
 #: As `interfaces.Render`, behind the version.
 Reply = Callable[..., bytes]
@@ -308,67 +306,3 @@ def fault(stats: Stats, exception: Exception) -> bytes:
 
 NO_PERMISSION = b"-NOPERM this user has no permissions to run this command on these keys\r\n"
 INTERNAL_ERROR = b"-ERR internal error\r\n"
-
-
-# `stats detail`
-
-_Count = Callable[[Prefixes, Step, Any], None]
-
-
-def _count_get(counts: Prefixes, step: Step, result: Any) -> None:
-    counts.count_get(step[1], isinstance(result, Item))
-
-
-def _count_gets(counts: Prefixes, step: Step, many: Many) -> None:
-    for key, item in zip(step[2][0], many.results):
-        counts.count_get(key, item is not None)
-
-
-def _count_set(counts: Prefixes, step: Step, result: Any) -> None:
-    counts.count_set(step[1])
-
-
-def _count_sets(counts: Prefixes, step: Step, result: Any) -> None:
-    for key, _ in step[2][0]:
-        counts.count_set(key)
-
-
-def _count_delete(counts: Prefixes, step: Step, result: Any) -> None:
-    counts.count_delete(step[1])
-
-
-def _count_deletes(counts: Prefixes, step: Step, result: Any) -> None:
-    for key in step[2][0]:
-        counts.count_delete(key)
-
-
-_DETAILS: dict[Operation, _Count] = {
-    operations.fetch: _count_get,
-    operations.store: _count_set,
-    operations.delete: _count_delete,
-    redis_operations.fetch_range: _count_get,
-    redis_operations.fetch_and_delete: _count_get,
-    redis_operations.fetch_and_expire: _count_get,
-    redis_operations.fetch_many: _count_gets,
-    redis_operations.store: _count_set,
-    redis_operations.append: _count_set,
-    redis_operations.overwrite: _count_set,
-    redis_operations.store_many: _count_sets,
-    redis_operations.delete_many: _count_deletes,
-}
-
-
-def _detail(step: Step, count: _Count, stats: Stats, key: bytes, result: Any) -> bytes:
-    if stats.prefixes.counting:
-        count(stats.prefixes, step, result)
-    return step[3](stats, key, result)
-
-
-def detailed(steps: Iterable[Step]) -> Iterator[Step]:
-    """`steps`, counted for `stats detail` when they are answered."""
-    for step in steps:
-        operation, key, arguments, render = step
-        count = _DETAILS.get(operation)
-        if count is not None:
-            render = partial(_detail, step, count)
-        yield operation, key, arguments, render

@@ -8,7 +8,6 @@ there is no telling where the next one would begin.
 There is no way to log in: whoever may connect may do everything.
 """
 
-from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from twisted.internet.protocol import Protocol, connectionDone
@@ -17,7 +16,6 @@ from twisted.python.failure import Failure
 from mctwist.interfaces import Step
 from mctwist.protocols import simpledb_commands as commands
 from mctwist.protocols.connection import Connection, Services
-from mctwist.protocols.counting import detailed
 from mctwist.protocols.simpledb_commands import FLUSH, QUIT, Terms
 from mctwist.protocols.simpledb_grammar import (
     MOST_ELEMENTS,
@@ -82,9 +80,6 @@ class SimpleDBProtocol(Connection, Protocol):
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         return commands.fault(self._stats, fault)
-
-    def _detailed(self, steps: Iterable[Step]) -> Iterable[Step]:
-        return detailed(steps)
 
     # Requests
 
