@@ -43,11 +43,11 @@ from mctwist.log import LazyFile, Verbosity, make_observer
 from mctwist.options import Options, UsageError
 from mctwist.protocols import resp, simpledb, statistics
 from mctwist.protocols.binary import BinaryProtocol
-from mctwist.protocols.connection import Services, Settings
 from mctwist.protocols.frames import MAGIC
 from mctwist.protocols.lite import LiteProtocol
 from mctwist.protocols.resp import RespProtocol
 from mctwist.protocols.resp_requests import ARRAY
+from mctwist.protocols.services import Services, Settings
 from mctwist.protocols.simpledb import SimpleDBProtocol
 from mctwist.protocols.sniff import SniffingProtocol
 from mctwist.protocols.text import TextProtocol

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.item import size_in_memcached
-from mctwist.protocols.connection import Settings
+from mctwist.protocols.services import Settings
 from mctwist.testing import START, Trouble
 from tests.wire import Client, FaultyBackend, Server
 

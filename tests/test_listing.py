@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import MOST_STEPS, StorageError
 from mctwist.item import BINARY_KEY, BYTES, KEY_LENGTH, Entry, Item
-from mctwist.protocols.connection import Settings
 from mctwist.protocols.listing import (
     MOST_CACHEDUMP,
     STALLED,
@@ -19,6 +18,7 @@ from mctwist.protocols.listing import (
     mgdump_line,
 )
 from mctwist.protocols.pipeline import CLOSE_TIMEOUT
+from mctwist.protocols.services import Settings
 from mctwist.testing import NOW, START, put
 from tests.test_pipeline import BUFFER, Socket
 from tests.wire import Client, Server

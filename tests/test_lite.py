@@ -8,8 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.item import KEY_LENGTH
-from mctwist.protocols.connection import Settings
 from mctwist.protocols.lite import MOST_LENGTH, MOST_LINE
+from mctwist.protocols.services import Settings
 from tests.processes import PATIENCE, complaints
 from tests.processes import Server as Process
 from tests.wire import Client, FaultyBackend, Server

@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.interfaces import StorageError
 from mctwist.item import TYPED, Entry, Item
-from mctwist.protocols.connection import Settings
 from mctwist.protocols.glob import literal_prefix, matcher
 from mctwist.protocols.inline import split
 from mctwist.protocols.redis_listing import MOST_ROUNDS
+from mctwist.protocols.services import Settings
 from mctwist.testing import NOW, START, step
 from tests.test_login import LoginCase
 from tests.wire import Client, FaultyBackend, Server

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist import operations
 from mctwist.backends.memory import MemoryBackend
 from mctwist.item import KEY_LENGTH, TYPED
-from mctwist.protocols.connection import Settings
 from mctwist.protocols.pipeline import MOST_WAITING
+from mctwist.protocols.services import Settings
 from mctwist.protocols.simpledb_grammar import MOST_BULK, MOST_ELEMENTS, MOST_LINE
 from mctwist.protocols.simpledb_values import MOST_DEPTH, MOST_DIGITS
 from mctwist.testing.doubles import step

@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS
-from mctwist.protocols.connection import Settings
+from mctwist.protocols.services import Settings
 from mctwist.server import Connections
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Prefixes
 from tests.wire import Client, Server

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, Results, Steps, StorageError
 from mctwist.item import size_in_memcached
-from mctwist.protocols.connection import Settings
 from mctwist.protocols.grammar import MOST_GET_LINE
+from mctwist.protocols.services import Settings
 from mctwist.protocols.text import LONG_GET
 from mctwist.testing import START, Trouble
 from tests.wire import Client, FaultyBackend, Server

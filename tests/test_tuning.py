@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mctwist.protocols.connection import Settings
+from mctwist.protocols.services import Settings
 from tests.wire import Server
 
 OK, ERROR = b"OK\r\n", b"ERROR\r\n"

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import Results, StoreFull
 from mctwist.item import BYTES, Entry, Item
-from mctwist.protocols.connection import Settings
+from mctwist.protocols.services import Settings
 from mctwist.testing import NOW, START
 from mctwist.watch import MOST_WATCHERS
 from tests.test_pipeline import Socket

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 
 from mctwist.backends.memory import MemoryBackend
 from mctwist.interfaces import IBackend, IUsers, Results, Steps, StorageError, StoreFull
-from mctwist.protocols.connection import Services, Settings
+from mctwist.protocols.services import Services, Settings
 from mctwist.stats import Stats
 from mctwist.storage import StorageService
 from mctwist.tap import DIALECTS

@@ -28,8 +28,9 @@ from mctwist.protocols.binary_replies import (
     UNKNOWN_COMMAND,
     Error,
 )
-from mctwist.protocols.connection import Connection, Services, keep
+from mctwist.protocols.connection import Connection, keep
 from mctwist.protocols.frames import HEADER, MAGIC, Head
+from mctwist.protocols.services import Services
 
 #: The largest value of a SASL command, and the longest name of a mechanism (proto_bin.c).
 MOST_CREDENTIALS = 16 * 1024

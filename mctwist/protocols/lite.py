@@ -22,8 +22,9 @@ from mctwist import operations
 from mctwist.interfaces import Step, StoreFull
 from mctwist.item import KEY_LENGTH, Item, marks_of, size_in_memcached
 from mctwist.operations import Outcome
-from mctwist.protocols.connection import Connection, Services
+from mctwist.protocols.connection import Connection
 from mctwist.protocols.counting import count_get, count_store
+from mctwist.protocols.services import Services
 from mctwist.stats import Stats
 
 #: A line with no end in sight is cut off here.

@@ -24,7 +24,6 @@ from mctwist.protocols import redis_commands as commands
 from mctwist.protocols import redis_listing as listing
 from mctwist.protocols import redis_reports as reports
 from mctwist.protocols import resp_replies as replies
-from mctwist.protocols.connection import Services
 from mctwist.protocols.inline import Words
 from mctwist.protocols.redis_commands import (
     COMMANDS,
@@ -44,6 +43,7 @@ from mctwist.protocols.resp_requests import (
     RequestConnection,
 )
 from mctwist.protocols.rights import within
+from mctwist.protocols.services import Services
 
 # What a step takes besides its bytes.
 _STEP = 400

@@ -20,8 +20,9 @@ from twisted.python.failure import Failure
 from mctwist import operations
 from mctwist.item import KEY_LENGTH, size_in_memcached
 from mctwist.protocols import resp_replies as replies
-from mctwist.protocols.connection import Connection, Services, keep
+from mctwist.protocols.connection import Connection, keep
 from mctwist.protocols.inline import Words, split
+from mctwist.protocols.services import Services
 
 #: The first byte of an array.
 ARRAY = 0x2A

@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 
 from mctwist.interfaces import Step
 from mctwist.protocols import simpledb_commands as commands
-from mctwist.protocols.connection import Connection, Services
+from mctwist.protocols.connection import Connection
+from mctwist.protocols.services import Services
 from mctwist.protocols.simpledb_commands import FLUSH, QUIT, Terms
 from mctwist.protocols.simpledb_grammar import (
     MOST_ELEMENTS,

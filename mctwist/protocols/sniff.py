@@ -12,7 +12,8 @@ from typing import Any, Callable, Optional
 
 from twisted.internet.protocol import Protocol
 
-from mctwist.protocols.connection import Connection, Services
+from mctwist.protocols.connection import Connection
+from mctwist.protocols.services import Services
 
 #: What makes a connection of a dialect, given what it calls with itself when it is lost.
 Build = Callable[[Services, Callable[[Any], None]], Any]
