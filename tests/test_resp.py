@@ -6,6 +6,7 @@ compared elsewhere, with a redis-server.
 """
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
@@ -873,6 +874,27 @@ class ListingTests(RespTestCase):
 
     def test_a_pattern_that_takes_others_for_ever(self) -> None:
         self.assertFalse(matcher(b"*a" * 100 + b"*b")(b"a" * 250))
+
+    @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+    def test_patterns_of_stars(self, pattern: str, name: str) -> None:
+        expression = pattern.replace("*", ".*").replace("?", ".")
+        expected = re.fullmatch(expression, name) is not None
+        self.assertEqual(matcher(pattern.encode())(name.encode()), expected)
+
+    def test_long_patterns_are_read_at_once(self) -> None:
+        """Twelve of them held everybody up for six seconds."""
+        begin = time.process_time()
+        for number in range(12):
+            pattern = b"%d" % (number % 10) + b"[^a]" * 1000
+            self.assertFalse(matcher(pattern)(b"0" * 250))
+        self.assertLess(time.process_time() - begin, 1)
+
+    def test_a_pattern_as_long_as_a_key(self) -> None:
+        for piece in (b"[^b]", b"a", b"?"):
+            self.assertTrue(matcher(piece * 250)(b"a" * 250))
+            self.assertFalse(matcher(piece * 250)(b"a" * 249))
+            self.assertFalse(matcher(piece * 251)(b"a" * 250))
+        self.assertTrue(matcher(b"*a" * 250 + b"*")(b"a" * 250))
 
     def test_what_every_match_begins_with(self) -> None:
         for pattern, prefix in ((b"ab*", b"ab"), (b"a\\*", b"a"), (b"[a]", b""), (b"ab", b"ab")):
