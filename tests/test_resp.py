@@ -826,6 +826,31 @@ class ListingTests(RespTestCase):
         self.assertEqual(found, {bulk(key) for key in keys})
         self.assertEqual(self.connect(FakeScan([])).ask(say(b"RANDOMKEY")), NULL)
 
+    def test_a_random_key_behind_many_that_are_gone(self) -> None:
+        client = self.client()
+        storage = client.server.storage
+        scan, calls = storage.scan, 0
+
+        def counted(cursor: int, most: int) -> Any:
+            nonlocal calls
+            calls += 1
+            return scan(cursor, most)
+
+        storage.scan = counted  # type: ignore[method-assign]
+        # As long as there is no listing, no order is kept: so it is before they are gone.
+        gone = [b"%d" % number for number in range(9000)]
+        for place in range(0, len(gone), 1000):
+            client.ask(ask(b"MSET", *[word for key in gone[place:][:1000] for word in (key, b"")]))
+        client.ask(say(b"RANDOMKEY"))
+        self.assertEqual(client.ask(say(b"FLUSHALL")), OK)
+        self.assertEqual(client.ask(say(b"RANDOMKEY")), NULL)
+        client.ask(say(b"MSET a 1 b 2 c 3"))
+        calls = 0
+        found = {client.ask(say(b"RANDOMKEY")) for _ in range(50)}
+        self.assertEqual(found, {bulk(b"a"), bulk(b"b"), bulk(b"c")})
+        # Some to feel for the end, and some twice as long each.
+        self.assertLess(calls, 50 * 30)
+
     def test_keys(self) -> None:
         client = self.client()
         client.ask(say(b"MSET ab 1 ac 2 bc 3"))
