@@ -819,6 +819,15 @@ class ListingTests(RespTestCase):
         client = self.connect(lambda cursor, most: fail(StorageError("no")))
         self.assertEqual(client.ask(say(b"SCAN 0") + PING), b"-ERR internal error\r\n" + PONG)
 
+    def test_what_a_connection_is_at_that_scans(self) -> None:
+        searching: Deferred[Any] = Deferred()
+        client = self.connect(lambda cursor, most: searching)
+        self.assertEqual(client.ask(say(b"SCAN 0")), b"")
+        self.assertEqual(client.protocol.state, "conn_io_queue")
+        searching.callback(([], 0))
+        client.server.settle()
+        self.assertEqual(client.protocol.state, "conn_read")
+
     def test_random_key(self) -> None:
         keys = [b"a", b"b", b"c"]
         client = self.connect(FakeScan(keys, gap=100))

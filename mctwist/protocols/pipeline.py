@@ -54,7 +54,13 @@ _DIRECT = (tcp.Server, unix.Server)
 
 
 class Pieces(Protocol):
-    """An answer that is made piece by piece."""
+    """
+    An answer that is made piece by piece.
+
+    :ivar state: what a connection is at that gives it, in memcached's words.
+    """
+
+    state: str
 
     def next(self) -> "Deferred[Optional[bytes]]":
         """The next piece; None behind the last. It does not fail."""
@@ -193,7 +199,7 @@ class Pipeline:
     def state(self) -> str:
         """What it is at, in memcached's words."""
         if self._pieces is not None:
-            return "conn_watch"
+            return self._pieces.state
         if self._choked:
             return "conn_mwrite"
         return "conn_io_queue" if self._busy else "conn_read"

@@ -39,6 +39,7 @@ class Found:
     """
 
     log = Logger()
+    state = "conn_io_queue"
 
     def __init__(self, search: Search) -> None:
         self._search: Optional[Search] = search
