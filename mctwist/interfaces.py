@@ -355,17 +355,21 @@ class IStorage(Interface):
         :return: a Deferred of the entries and the next cursor. It fails with `StorageError`.
         """
 
-    def await_change(prefix: bytes, deadline: Optional[int] = None) -> Any:
+    def await_change(
+        start: bytes, end: bytes, deadline: Optional[int] = None, consumes: bool = True
+    ) -> Any:
         """
-        Wait until something is stored under a key that begins with `prefix`.
+        Wait until something is stored under a key from `start` on and below `end`.
 
         Who asks as soon as he has been answered that there is nothing, in the same turn of the
         reactor, misses nothing: the batch that is being answered counts, and all after it. Who has
         been told looks again, and may find that somebody else was faster.
 
-        First come, first served: each key that is written is told to one of those who wait.
+        First come, first served: each key that is written is told to one of those who wait to
+        take it away, and to all who do not.
 
         :param deadline: milliseconds since the epoch, by `now`; None: there is none.
+        :param consumes: who asks may take away what there is.
         :return: a Deferred of None, which fires after the commit, or at the deadline, or when the
             storage stops, or at once where too many wait already. It never fails; to cancel it
             is to wait no more.

@@ -152,17 +152,6 @@ def covers(prefix: bytes, start: bytes, end: bytes) -> bool:
     return prefix <= start and (not limit or end <= limit)
 
 
-def prefix_of(start: bytes, end: bytes) -> bytes:
-    """What all keys of the range begin with."""
-    length = 0
-    for one, other in zip(start, end):
-        if one != other:
-            break
-        length += 1
-    longer = start[: length + 1]
-    return longer if covers(longer, start, end) else start[:length]
-
-
 def _items(
     transaction: IOrderedTransaction, start: bytes, end: bytes, most: int, last: bool
 ) -> Iterator[tuple[bytes, Item]]:

@@ -46,7 +46,7 @@ from mctwist.interfaces import (
     Unsupported,
 )
 from mctwist.item import Entry
-from mctwist.waiters import Waiters
+from mctwist.waiters import Awaited, Waiters
 
 #: A batch is closed when it holds this many steps; the rest is for the next.
 MOST_BATCH_STEPS = 20_000
@@ -227,11 +227,13 @@ class StorageService(Service):
         self._settle()
         return piece
 
-    def await_change(self, prefix: bytes, deadline: Optional[int] = None) -> "Deferred[None]":
+    def await_change(
+        self, start: bytes, end: bytes, deadline: Optional[int] = None, consumes: bool = True
+    ) -> "Deferred[None]":
         if not self.running:
             return succeed(None)
         seconds = None if deadline is None else (deadline - self.now()) / 1000
-        return self._waiters.wait(prefix, seconds)
+        return self._waiters.wait(Awaited(start, end, consumes), seconds)
 
     def read(self, steps: Steps) -> Optional[Results]:
         if not self._inline:

@@ -126,6 +126,27 @@ def test_a_schedule_and_a_queue_of_thousands(storage: Any) -> None:
     assert storage.queue_size() == storage.schedule_size() == 0
 
 
+def test_what_is_due_is_not_lost_by_what_comes_after_it_and_fails(storage: Any) -> None:
+    moment = datetime(2030, 1, 1)
+    numbers = [b"%d" % number for number in range(1001)]
+    for data in numbers:
+        storage.add_to_schedule(data, moment)
+    pop, pops = storage._pop, iter(range(3))
+
+    def fails_the_second_time(*args: Any) -> Any:
+        if next(pops) == 1:
+            raise MemcacheServerError("cannot write")
+        return pop(*args)
+
+    storage._pop = fails_the_second_time
+    assert storage.read_schedule(moment) == numbers[:1000]
+    assert storage.read_schedule(moment) == numbers[1000:]
+    # Where nothing has been taken out, it is told.
+    pops = iter([1])
+    with pytest.raises(MemcacheServerError):
+        storage.read_schedule(moment)
+
+
 def test_keys_of_any_bytes_and_values_of_any(storage: Any) -> None:
     value = b"EN\r\nVA 1\r\n\0\xff\r\n"
     for key in (b"a b", b"\0\r\n", "schlüssel", b"\xff"):

@@ -28,7 +28,6 @@ from mctwist.range_operations import (
     behind,
     covers,
     pop,
-    prefix_of,
     push,
     read,
 )
@@ -60,18 +59,8 @@ class KeyTests(SynchronousTestCase):
     def test_what_covers_a_range_begins_each_of_its_keys(
         self, prefix: bytes, start: bytes, end: bytes, key: bytes
     ) -> None:
-        common = prefix_of(start, end)
-        if start <= key < end:
-            self.assertTrue(key.startswith(common))
-            if covers(prefix, start, end):
-                self.assertTrue(key.startswith(prefix))
-
-    def test_the_longest_prefix_is_found(self) -> None:
-        for start, end, prefix in (
-            (b"q.", b"q/", b"q."), (b"q.1", b"q.3", b"q."), (b"k", b"k\0", b"k"), (b"a", b"c", b""),
-            (b"q.1", b"q.2", b"q.1"),
-        ):  # fmt: skip
-            self.assertEqual(prefix_of(start, end), prefix)
+        if start <= key < end and covers(prefix, start, end):
+            self.assertTrue(key.startswith(prefix))
 
 
 class OperationTests(SynchronousTestCase):
@@ -372,15 +361,35 @@ class WaitTests(TextCase):
         self.assertEqual(waiter.answers(), va(b"1") + MR)
 
     def test_who_has_been_told_of_what_is_gone_looks_again_by_itself(self) -> None:
-        one, two, producer = self.clients(3)
-        one.ask(b"mr q. q/ 1 v B60000\r\n")
-        two.ask(b"mr q. q/ 1 v B60000\r\n")
+        *twins, other, producer = self.clients(4)
+        for client in twins:
+            client.ask(b"mp q. q/ 1 v Aslip G1 B60000\r\n")
+        other.ask(b"mp q. q/ 1 v B60000\r\n")
+        producer.ask(ms(b"q.", b"1", b"MU")[0] + ms(b"q.", b"2", b"MU")[0])
+        # The second is told to one who has had the first by then, and leaves it there.
+        self.assertEqual([client.answers() for client in twins], [va(b"1") + MR] * 2)
+        self.assertEqual(other.answers(), b"")
+        other.server.reactor.advance(1)
+        other.server.settle()
+        self.assertEqual(other.answers(), va(b"2") + MR)
+
+    def test_who_only_reads_keeps_nothing_from_others(self) -> None:
+        *readers, first, second, producer = self.clients(5)
+        for client in readers:
+            client.ask(b"mr q. q/ 1 v B60000\r\n")
+        for client in (first, second):
+            client.ask(b"mp q. q/ 1 v B60000\r\n")
         producer.ask(ms(b"q.", b"1", b"MU")[0])
-        # It is told to one of them, who leaves it there.
-        self.assertEqual((one.answers(), two.answers()), (va(b"1") + MR, b""))
-        one.server.reactor.advance(1)
-        one.server.settle()
-        self.assertEqual(two.answers(), va(b"1") + MR)
+        self.assertEqual([client.answers() for client in readers], [va(b"1") + MR] * 2)
+        self.assertEqual((first.answers(), second.answers()), (va(b"1") + MR, b""))
+
+    def test_who_waits_for_another_range_is_left_alone(self) -> None:
+        """What both ranges begin with begins the key as well."""
+        other, mine, producer = self.clients(3)
+        other.ask(b"mp q.a q.c 1 v B60000\r\n")
+        mine.ask(b"mp q.c q.e 1 v B60000\r\n")
+        producer.ask(ms(b"q.d", b"1")[0])
+        self.assertEqual((other.answers(), mine.answers()), (b"", va(b"1") + MR))
 
     def test_who_is_gone_takes_nothing(self) -> None:
         gone, halfway, producer = self.clients(3)

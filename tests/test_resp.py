@@ -6,6 +6,7 @@ compared elsewhere, with a redis-server.
 """
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
@@ -885,12 +886,46 @@ class ListingTests(RespTestCase):
         client = self.connect(lambda cursor, most: fail(StorageError("no")))
         self.assertEqual(client.ask(say(b"SCAN 0") + PING), b"-ERR internal error\r\n" + PONG)
 
+    def test_what_a_connection_is_at_that_scans(self) -> None:
+        searching: Deferred[Any] = Deferred()
+        client = self.connect(lambda cursor, most: searching)
+        self.assertEqual(client.ask(say(b"SCAN 0")), b"")
+        self.assertEqual(client.protocol.state, "conn_io_queue")
+        searching.callback(([], 0))
+        client.server.settle()
+        self.assertEqual(client.protocol.state, "conn_read")
+
     def test_random_key(self) -> None:
         keys = [b"a", b"b", b"c"]
         client = self.connect(FakeScan(keys, gap=100))
         found = {client.ask(say(b"RANDOMKEY")) for _ in range(100)}
         self.assertEqual(found, {bulk(key) for key in keys})
         self.assertEqual(self.connect(FakeScan([])).ask(say(b"RANDOMKEY")), NULL)
+
+    def test_a_random_key_behind_many_that_are_gone(self) -> None:
+        client = self.client()
+        storage = client.server.storage
+        scan, calls = storage.scan, 0
+
+        def counted(cursor: int, most: int) -> Any:
+            nonlocal calls
+            calls += 1
+            return scan(cursor, most)
+
+        storage.scan = counted  # type: ignore[method-assign]
+        # As long as there is no listing, no order is kept: so it is before they are gone.
+        gone = [b"%d" % number for number in range(9000)]
+        for place in range(0, len(gone), 1000):
+            client.ask(ask(b"MSET", *[word for key in gone[place:][:1000] for word in (key, b"")]))
+        client.ask(say(b"RANDOMKEY"))
+        self.assertEqual(client.ask(say(b"FLUSHALL")), OK)
+        self.assertEqual(client.ask(say(b"RANDOMKEY")), NULL)
+        client.ask(say(b"MSET a 1 b 2 c 3"))
+        calls = 0
+        found = {client.ask(say(b"RANDOMKEY")) for _ in range(50)}
+        self.assertEqual(found, {bulk(b"a"), bulk(b"b"), bulk(b"c")})
+        # Some to feel for the end, and some twice as long each.
+        self.assertLess(calls, 50 * 30)
 
     def test_keys(self) -> None:
         client = self.client()
@@ -940,6 +975,27 @@ class ListingTests(RespTestCase):
 
     def test_a_pattern_that_takes_others_for_ever(self) -> None:
         self.assertFalse(matcher(b"*a" * 100 + b"*b")(b"a" * 250))
+
+    @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+    def test_patterns_of_stars(self, pattern: str, name: str) -> None:
+        expression = pattern.replace("*", ".*").replace("?", ".")
+        expected = re.fullmatch(expression, name) is not None
+        self.assertEqual(matcher(pattern.encode())(name.encode()), expected)
+
+    def test_long_patterns_are_read_at_once(self) -> None:
+        """Twelve of them held everybody up for six seconds."""
+        begin = time.process_time()
+        for number in range(12):
+            pattern = b"%d" % (number % 10) + b"[^a]" * 1000
+            self.assertFalse(matcher(pattern)(b"0" * 250))
+        self.assertLess(time.process_time() - begin, 1)
+
+    def test_a_pattern_as_long_as_a_key(self) -> None:
+        for piece in (b"[^b]", b"a", b"?"):
+            self.assertTrue(matcher(piece * 250)(b"a" * 250))
+            self.assertFalse(matcher(piece * 250)(b"a" * 249))
+            self.assertFalse(matcher(piece * 251)(b"a" * 250))
+        self.assertTrue(matcher(b"*a" * 250 + b"*")(b"a" * 250))
 
     def test_what_every_match_begins_with(self) -> None:
         for pattern, prefix in ((b"ab*", b"ab"), (b"a\\*", b"a"), (b"[a]", b""), (b"ab", b"ab")):

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional, cast
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,6 +30,7 @@ from mctwist.interfaces import (
     Unsupported,
 )
 from mctwist.item import BYTES, Entry, Item
+from mctwist.range_operations import behind
 from mctwist.storage import MOST_BATCH_STEPS, StorageService
 from mctwist.testing import (
     START,
@@ -41,7 +44,12 @@ from mctwist.testing import (
     put_and_fail,
     step,
 )
-from mctwist.waiters import MOST_WAITERS
+from mctwist.waiters import MOST_WAITERS, Awaited, Waiters
+
+#: Behind every key of a test.
+LAST = b"\xff\xff"
+
+FEW = st.sampled_from([b"", b"a", b"a\0", b"ab", b"b"])
 
 #: As the interpreter is before any service has been started.
 SWITCH_INTERVAL, GC_THRESHOLD = sys.getswitchinterval(), gc.get_threshold()
@@ -344,8 +352,17 @@ class WaitTests(StorageCase):
         self.storage = self.started()
         self.told: list[str] = []
 
-    def wait(self, name: str, prefix: bytes, deadline: Optional[int] = None) -> "Deferred[None]":
-        waiting = self.storage.await_change(prefix, deadline)
+    def wait(
+        self,
+        name: str,
+        prefix: bytes,
+        deadline: Optional[int] = None,
+        consumes: bool = True,
+        end: bytes = b"",
+    ) -> "Deferred[None]":
+        """:param end: of the range; b"": it is all that begins with `prefix`."""
+        end = end or behind(prefix) or LAST
+        waiting = self.storage.await_change(prefix, end, deadline, consumes)
         waiting.addCallback(lambda _: self.told.append(name))
         return waiting
 
@@ -374,6 +391,56 @@ class WaitTests(StorageCase):
         self.assertEqual(sorted(self.told), ["a", "b", "c"])
         self.now(self.storage, put(b"q:x2"), put(b"q:y"), put(b"s"))
         self.assertEqual(sorted(self.told), ["a", "b", "c", "d"])
+
+    def test_all_who_only_look_are_told_and_take_nothing_from_others(self) -> None:
+        for name, consumes in (("a", False), ("b", True), ("c", False), ("d", True)):
+            self.wait(name, b"q:", consumes=consumes)
+        self.wait("e", b"r:", consumes=False)
+        self.now(self.storage, put(b"q:1"))
+        self.assertEqual(self.told, ["a", "c", "b"])
+        self.now(self.storage, put(b"r:1"))
+        self.assertEqual(self.told, ["a", "c", "b", "e"])
+
+    def test_a_range_ends_where_it_ends(self) -> None:
+        self.wait("one", b"q:1", end=b"q:3")
+        self.wait("none", b"q:3", end=b"q:1")
+        self.wait("two", b"q:3", end=b"q:5")
+        self.now(self.storage, put(b"q:0"), put(b"q:5"))
+        self.assertEqual(self.told, [])
+        self.now(self.storage, put(b"q:3"))
+        self.assertEqual(self.told, ["two"])
+        self.now(self.storage, put(b"q:2\xff"))
+        self.assertEqual(self.told, ["two", "one"])
+
+    def test_a_key_that_comes_twice_tells_one(self) -> None:
+        waiters = Waiters(None)
+        one, other = [waiters.wait(Awaited(b"q:", b"q;", True), None) for _ in range(2)]
+        waiters.tell([b"q:1", b"q:1"])
+        self.successResultOf(one)
+        self.assertNoResult(other)
+
+    @given(st.lists(st.tuples(FEW, FEW, st.booleans())), st.lists(FEW))
+    def test_any_ranges_and_any_keys(
+        self, ranges: "list[tuple[bytes, bytes, bool]]", keys: "list[bytes]"
+    ) -> None:
+        told: list[int] = []
+
+        def note(_: None, number: int) -> None:
+            told.append(number)
+
+        waiters = Waiters(None)
+        for number, (start, end, consumes) in enumerate(ranges):
+            waiters.wait(Awaited(start, end, consumes), None).addCallback(note, number)
+        waiters.tell(keys)
+        expected, left = [], sorted(set(keys))
+        for number, (start, end, consumes) in enumerate(ranges):
+            within = [key for key in (left if consumes else keys) if start <= key < end]
+            if within:
+                expected.append(number)
+            if within and consumes:
+                left.remove(within[0])
+        self.assertEqual(sorted(told), expected)
+        self.assertEqual(len(waiters), len(ranges) - len(told))
 
     def test_what_the_batch_of_his_own_answer_has_stored_is_not_missed(self) -> None:
         """Another list of the batch stores after his has looked."""
@@ -433,7 +500,7 @@ class WaitTests(StorageCase):
 
     def test_who_comes_when_too_many_wait_does_not_wait(self) -> None:
         for number in range(MOST_WAITERS):
-            self.storage.await_change(b"%d:" % (number % 100))
+            self.storage.await_change(b"%d:" % (number % 100), b"%d;" % (number % 100))
         self.wait("too many", b"q:")
         self.assertEqual(self.told, ["too many"])
         self.now(self.storage, put(b"7:"))
@@ -443,9 +510,10 @@ class WaitTests(StorageCase):
     def test_who_waits_anew_when_he_is_told_is_told_again(self) -> None:
         def again(_: None) -> None:
             self.told.append("again")
-            self.storage.await_change(b"r:").addCallback(lambda _: self.told.append("and again"))
+            waiting = self.storage.await_change(b"r:", b"r;")
+            waiting.addCallback(lambda _: self.told.append("and again"))
 
-        self.storage.await_change(b"q:").addCallback(again)
+        self.storage.await_change(b"q:", b"q;").addCallback(again)
         self.now(self.storage, put(b"q:1"))
         self.assertEqual(self.told, ["again"])
         self.now(self.storage, put(b"r:1"))

@@ -171,7 +171,7 @@ class MctwistStorage(BaseStorage):  # type: ignore[misc]  # it has no types
         while more:
             try:
                 popped = self._pop(self._for_schedule, self._schedule, end, _PAGE)
-            except LOST:
+            except (*LOST, MemcacheServerError):
                 if not due:
                     raise
                 # What has been taken out must not be lost; the rest is for the next time.

@@ -98,6 +98,8 @@ class Listing:
     :param most_lines: the most lines, and :param most_bytes: the most bytes of them.
     """
 
+    state = "conn_watch"
+
     def __init__(
         self,
         walk: Optional[Walk],

@@ -42,8 +42,8 @@ MOST_WAITING = 32 * 1024
 #: Seconds that a connection which is being closed may go without reading any of what it is owed.
 CLOSE_TIMEOUT = 30.0
 
-#: Milliseconds after which what waits looks for itself. It is told of a change, but so is only one
-#: of those who wait for it, and that one may be gone before it has come to look.
+#: Milliseconds after which what waits looks for itself. It is told of a change, but of those
+#: who would take it away only one is, and that one may be gone before it has come to look.
 LOOK_AGAIN = 1000
 
 _UNKNOWN = 1 << 62
@@ -54,7 +54,13 @@ _DIRECT = (tcp.Server, unix.Server)
 
 
 class Pieces(Protocol):
-    """An answer that is made piece by piece."""
+    """
+    An answer that is made piece by piece.
+
+    :ivar state: what a connection is at that gives it, in memcached's words.
+    """
+
+    state: str
 
     def next(self) -> "Deferred[Optional[bytes]]":
         """The next piece; None behind the last. It does not fail."""
@@ -68,13 +74,16 @@ class Wait(NamedTuple):
     A command that waits.
 
     :ivar step: what it is; it may be tried again and again.
-    :ivar prefix: of the keys for one of which it waits.
+    :ivar start: of the keys for one of which it waits; :ivar end: of them.
+    :ivar consumes: it takes away what it finds.
     :ivar milliseconds: for which it waits, at the most, from when its turn has come.
     :ivar fruitless: whether the result of the step is what is to be waited after.
     """
 
     step: Step
-    prefix: bytes
+    start: bytes
+    end: bytes
+    consumes: bool
     milliseconds: int
     fruitless: Callable[[Any], bool]
 
@@ -190,7 +199,7 @@ class Pipeline:
     def state(self) -> str:
         """What it is at, in memcached's words."""
         if self._pieces is not None:
-            return "conn_watch"
+            return self._pieces.state
         if self._choked:
             return "conn_mwrite"
         return "conn_io_queue" if self._busy else "conn_read"
@@ -330,7 +339,7 @@ class Pipeline:
         if not over and wait.fruitless(results[0]):
             # Nothing has come between: what is committed from here on is told from here on.
             until = min(deadline, now + LOOK_AGAIN)
-            changed = self._storage.await_change(wait.prefix, until)
+            changed = self._storage.await_change(wait.start, wait.end, until, wait.consumes)
             if not changed.called:
                 self._parked = changed, results, wait.step
                 changed.addCallbacks(self._changed, _expect_cancel, (wait, deadline))

@@ -50,12 +50,12 @@ class Asked(NamedTuple):
     A range command.
 
     :ivar wait: milliseconds that it is to wait for something to be there; 0: it is not.
-    :ivar prefix: what begins the key of what it waits for.
+    :ivar consumes: it takes away what it finds.
     """
 
     step: Step
     wait: int
-    prefix: bytes
+    consumes: bool
 
 
 def read(words: list[bytes]) -> Asked:
@@ -131,9 +131,9 @@ def _asked(
     slip: Optional[Slip] = slip_of(flags)
     if slip is not None:
         arguments = (*arguments, slip)
-    wait = flags.get(b"B", 0)
-    prefix = range_operations.prefix_of(start, end) if wait else b""
-    return Asked((operation, start, arguments, _found(flags, count)), wait, prefix)
+    wait: int = flags.get(b"B", 0)
+    consumes = operation is range_operations.pop
+    return Asked((operation, start, arguments, _found(flags, count)), wait, consumes)
 
 
 def _flags_of(words: list[bytes], letters: "dict[bytes, Callable[[bytes], Any]]") -> Flags:

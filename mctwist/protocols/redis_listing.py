@@ -47,6 +47,7 @@ class Found:
     """
 
     log = Logger()
+    state = "conn_io_queue"
 
     def __init__(self, search: Search) -> None:
         self._search: Optional[Search] = search
@@ -148,29 +149,33 @@ def keys(storage: Any, pattern: bytes, most: int) -> Search:
 
 def random_key(storage: Any, random: Callable[[int], int], version: int) -> Search:
     """
-    `RANDOMKEY`: what comes first behind a place between the first and the last.
+    `RANDOMKEY`: what comes soon behind a place between the first and the last.
 
     :param random: a number from 0 up to below its argument.
     """
 
     @inlineCallbacks
-    def first_behind(place: int) -> Any:
-        entries: list[Entry] = []
-        while not entries:
-            entries, place = yield storage.scan(place, 1)
-            if not place:
-                break
-        return entries[0].key if entries else None
+    def soon_behind(place: int, end: int) -> Any:
+        """A key behind `place`; None: there is none up to `end`."""
+        most = 1
+        while True:
+            entries, place = yield storage.scan(place, most)
+            if entries:
+                return entries[random(len(entries))].key
+            # Here are places that have been left, maybe most of those there have ever been.
+            if not place or place >= end or not storage.live()[0]:
+                return None
+            most = min(2 * most, MOST_COUNT)
 
     @inlineCallbacks
     def search() -> Any:
         # Behind this place there is nothing. How far they go nobody knows, so it is felt for.
         end = 16
-        while (yield first_behind(end)) is not None:
+        while any((yield storage.scan(end, 1))):
             end *= 16
         while end > 0:
             place = random(end)
-            key = yield first_behind(place)
+            key = yield soon_behind(place, end)
             if key is not None:
                 return replies.bulk(key)
             end = place

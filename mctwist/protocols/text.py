@@ -358,7 +358,8 @@ class TextProtocol(Connection, LineReceiver):
         size = self._submit()
         if self._pipeline is not None:
             (step,) = self._screened([asked.step])
-            wait = Wait(step, asked.prefix, asked.wait, ranges.fruitless)
+            _, start, (end, *_), _ = asked.step
+            wait = Wait(step, start, end, asked.consumes, asked.wait, ranges.fruitless)
             self._pipeline.run_waiting(wait, size)
 
     def _show_stats(self, words: list[bytes]) -> None:
