@@ -59,8 +59,32 @@ def unordered(start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
     raise Unsupported
 
 
+class _View:
+    """What both are asked for, and answer alike."""
+
+    __slots__ = ()
+    _stamp_of: Callable[[int], int]
+
+    def accessed(self, item: Item) -> tuple[int, bool]:
+        return _accessed(item, self._stamp_of(item.place))
+
+    def first(self, start: bytes, end: bytes, last: bool = False) -> Optional[tuple[bytes, Item]]:
+        return next(self._walk(start, end, 1, last), None)
+
+    def range(
+        self, start: bytes, end: bytes, most: int, last: bool = False
+    ) -> list[tuple[bytes, Item]]:
+        return list(islice(self._walk(start, end, most, last), most))
+
+    def _walk(
+        self, start: bytes, end: bytes, most: int, last: bool
+    ) -> "Iterator[tuple[bytes, Item]]":
+        """The live items of a range in their order, looked up as many at a time as `most`."""
+        raise NotImplementedError
+
+
 @implementer(IOrderedTransaction)
-class Snapshot:
+class Snapshot(_View):
     """One state of the store, to read."""
 
     held = 0
@@ -116,17 +140,6 @@ class Snapshot:
             return None
         return item
 
-    def accessed(self, item: Item) -> tuple[int, bool]:
-        return _accessed(item, self._stamp_of(item.place))
-
-    def first(self, start: bytes, end: bytes, last: bool = False) -> Optional[tuple[bytes, Item]]:
-        return next(self._walk(start, end, 1, last), None)
-
-    def range(
-        self, start: bytes, end: bytes, most: int, last: bool = False
-    ) -> list[tuple[bytes, Item]]:
-        return list(islice(self._walk(start, end, most, last), most))
-
     def _walk(
         self, start: bytes, end: bytes, most: int, last: bool
     ) -> "Iterator[tuple[bytes, Item]]":
@@ -161,7 +174,7 @@ class Snapshot:
 
 
 @implementer(IOrderedTransaction)
-class Transaction:
+class Transaction(_View):
     """
     A batch of steps over one state of the store.
 
@@ -255,17 +268,6 @@ class Transaction:
             or 0 < item.expiry <= self.now
             or (state.prefixes.last >= item.sequence and state.prefixes.cover(key, item.sequence))
         )
-
-    def accessed(self, item: Item) -> tuple[int, bool]:
-        return _accessed(item, self._stamp_of(item.place))
-
-    def first(self, start: bytes, end: bytes, last: bool = False) -> Optional[tuple[bytes, Item]]:
-        return next(self._walk(start, end, 1, last), None)
-
-    def range(
-        self, start: bytes, end: bytes, most: int, last: bool = False
-    ) -> list[tuple[bytes, Item]]:
-        return list(islice(self._walk(start, end, most, last), most))
 
     def _walk(
         self, start: bytes, end: bytes, most: int, last: bool

@@ -28,8 +28,9 @@ from mctwist.protocols.binary_replies import (
     UNKNOWN_COMMAND,
     Error,
 )
-from mctwist.protocols.connection import Connection, keep
+from mctwist.protocols.connection import Connection
 from mctwist.protocols.frames import HEADER, MAGIC, Head
+from mctwist.protocols.pending import Pending
 from mctwist.protocols.services import Services
 
 #: The largest value of a SASL command, and the longest name of a mechanism (proto_bin.c).
@@ -49,39 +50,29 @@ class BinaryProtocol(Connection, Protocol):
 
     def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
         super().__init__(services, lost)
-        self._pieces: list[Any] = []  # of frames that have not come whole
-        self._size = 0  # of these
-        self._needed = 0  # bytes, for them to be looked at again
-        self._skipped = 0  # bytes that are still to be let go
+        self._pending = Pending()
         self._mechanism = False  # one has been chosen, and its data are awaited
 
     # What a dialect adds
 
     @property
     def state(self) -> str:
-        if not self._closed and self._skipped:
+        pending = self._pending
+        if not self._closed and pending.skipped:
             return "conn_swallow"
-        if not self._closed and self._pieces and self._needed > _HEADER_SIZE:
+        if not self._closed and pending and pending.needed > _HEADER_SIZE:
             return "conn_nread"
         return super().state
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._pieces = []
+        self._pending.clear()
         super().connectionLost(reason)
 
     def _parse(self, data: bytes) -> None:
-        if self._skipped:
-            skipped = min(self._skipped, len(data))
-            self._skipped -= skipped
-            data = data[skipped:]
-        if self._pieces:
-            keep(self._pieces, data)
-            self._size += len(data)
-            if self._size < self._needed:
-                return
-            data, self._pieces = b"".join(self._pieces), []
-        self._frames_received(data)
-        self._submit()
+        whole = self._pending.join(data)
+        if whole is not None:
+            self._frames_received(whole)
+            self._submit()
 
     def _spell(self, step: Step, fault: Exception) -> Optional[bytes]:
         opcode, opaque = step[3].args[:2]  # type: ignore[attr-defined]  # of a partial
@@ -93,7 +84,8 @@ class BinaryProtocol(Connection, Protocol):
         start, size = 0, len(data)
         gets = frames.GETS if self._rights is not None else {}
         steps = self._steps
-        self._needed = _HEADER_SIZE
+        pending = self._pending
+        pending.needed = _HEADER_SIZE
         while size - start >= _HEADER_SIZE:
             magic, opcode, key_size, extras_size, _, _, body, opaque, cas = _unpack(data, start)
             if magic != MAGIC:
@@ -104,7 +96,7 @@ class BinaryProtocol(Connection, Protocol):
             if render is not None and extras_size == 0 and 0 < key_size == body <= KEY_LENGTH:
                 end = start + _HEADER_SIZE + body
                 if end > size:
-                    self._needed = _HEADER_SIZE + body
+                    pending.needed = _HEADER_SIZE + body
                     break
                 key = data[start + _HEADER_SIZE : end]
                 steps.append((operations.fetch, key, (), partial(render, opcode, opaque)))
@@ -120,22 +112,22 @@ class BinaryProtocol(Connection, Protocol):
             if shape is None:
                 # memcached skips the body twice, and loses its place (proto_bin.c:1074).
                 self._fail(opcode, opaque, UNKNOWN_COMMAND)
-                start = self._skip(extras_start + body, size)
+                start = pending.let_go(extras_start + body, size)
                 continue
             key_start = extras_start + extras_size
             value_start = key_start + key_size
             if value_start > size:
-                self._needed = value_start - start
+                pending.needed = value_start - start
                 break
             length = body - extras_size - key_size
             extras, key = data[extras_start:key_start], data[key_start:value_start]
             head = Head(opcode, opaque, cas, extras, key, length)
             end = value_start + length
             if shape.valued and self._let_go(head):
-                start = self._skip(end, size)
+                start = pending.let_go(end, size)
                 continue
             if end > size:
-                self._needed = end - start
+                pending.needed = end - start
                 break
             self._take(head, data[value_start:end])
             start = end
@@ -148,8 +140,7 @@ class BinaryProtocol(Connection, Protocol):
             steps = self._steps
             gets = frames.GETS if self._rights is not None else {}
         if start < size:
-            keep(self._pieces, data[start:])
-            self._size = size - start
+            pending.keep(data[start:])
 
     def _error_of(self, opcode: int, extras: int, key: int, body: int) -> Optional[Error]:
         """What is so wrong with a frame, by its header, that none can be behind it."""
@@ -183,11 +174,6 @@ class BinaryProtocol(Connection, Protocol):
         self._steps.append(step)
         self._reads_only = False
         return True
-
-    def _skip(self, end: int, size: int) -> int:
-        """Let go what is before `end`, though it has not come: where to go on."""
-        self._skipped = max(end - size, 0)
-        return min(end, size)
 
     def _take(self, head: Head, value: bytes) -> None:
         command = frames.COMMANDS.get(head.opcode)

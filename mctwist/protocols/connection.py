@@ -250,15 +250,5 @@ class Connection:
 
 _ALL_RIGHTS = Rights()
 
-# What arrives in smaller pieces is put together as it comes: a piece costs 40 bytes of its own.
-_SMALL = 4096
-
-
-def keep(pieces: "list[Any]", piece: bytes) -> None:
-    """Add `piece` to what has not come whole."""
-    if len(piece) >= _SMALL:
-        pieces.append(piece)
-    elif pieces and type(pieces[-1]) is bytearray:
-        pieces[-1] += piece
-    else:
-        pieces.append(bytearray(piece))
+#: What lines of a browser begin with: a page may make one send commands to any port, in its body.
+BROWSERS = frozenset({b"POST", b"HOST:"})

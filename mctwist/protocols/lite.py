@@ -22,7 +22,7 @@ from mctwist import operations
 from mctwist.interfaces import Step, StoreFull
 from mctwist.item import KEY_LENGTH, Item, marks_of, size_in_memcached
 from mctwist.operations import Outcome
-from mctwist.protocols.connection import Connection
+from mctwist.protocols.connection import BROWSERS, Connection
 from mctwist.protocols.counting import count_get, count_store
 from mctwist.protocols.services import Services
 from mctwist.stats import Stats
@@ -129,7 +129,7 @@ class LiteProtocol(Connection, Protocol):
         words = line.split(b" ")
         if line == b"end":
             self.finish()
-        elif words[0].upper() in _HTTP:
+        elif words[0].upper() in BROWSERS:
             self.finish("error")
         elif words[0] in _SETS:
             self._set(words, _SETS[words[0]])
@@ -209,8 +209,6 @@ def _said(stats: Stats, key: bytes, answer: bytes) -> bytes:
     return answer
 
 
-# What browsers send: a page may make them send commands to any port.
-_HTTP = frozenset({b"POST", b"HOST:"})
 _SETS = {b"set": _SMALL, b"SET": _CAPITAL}
 _GETS = {b"get": _SMALL, b"GET": _CAPITAL}
 # Zeros may lead, so this is only to keep int() short.

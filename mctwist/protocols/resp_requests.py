@@ -20,8 +20,9 @@ from twisted.python.failure import Failure
 from mctwist import operations
 from mctwist.item import KEY_LENGTH, size_in_memcached
 from mctwist.protocols import resp_replies as replies
-from mctwist.protocols.connection import Connection, keep
+from mctwist.protocols.connection import BROWSERS, Connection
 from mctwist.protocols.inline import Words, split
+from mctwist.protocols.pending import Pending
 from mctwist.protocols.services import Services
 
 #: The first byte of an array.
@@ -65,10 +66,7 @@ class RequestConnection(Connection, Protocol):
     def __init__(self, services: Services, lost: Callable[[Any], None]) -> None:
         super().__init__(services, lost)
         self._version = 2  # of the protocol, or 3
-        self._pieces: list[Any] = []  # of what has not come whole
-        self._size = 0  # of these
-        self._needed = 0  # bytes, for them to be looked at again; 0: the end of a line
-        self._skipped = 0  # bytes that are still to be let go
+        self._pending = Pending()
         self._words: Words = []  # of an array that has not come whole
         self._left = 0  # words that are still to come
         self._bulk = -1  # the length of the next; -1: not known yet
@@ -98,40 +96,31 @@ class RequestConnection(Connection, Protocol):
 
     @property
     def state(self) -> str:
-        if not self._closed and self._skipped:
+        if not self._closed and self._pending.skipped:
             return "conn_swallow"
-        if not self._closed and (self._left or self._pieces):
+        if not self._closed and (self._left or self._pending):
             return "conn_nread"
         return super().state
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._pieces, self._words = [], []
+        self._pending.clear()
+        self._words = []
         super().connectionLost(reason)
 
     def _parse(self, data: bytes) -> None:
-        if self._skipped:
-            skipped = min(self._skipped, len(data))
-            self._skipped -= skipped
-            data = data[skipped:]
-        if self._pieces:
-            keep(self._pieces, data)
-            self._size += len(data)
-            if self._size < self._needed:
-                return
-            if not self._needed and b"\n" not in data and self._size <= MOST_LINE:
-                return
-            data, self._pieces = b"".join(self._pieces), []
+        whole = self._pending.join(data, MOST_LINE)
+        if whole is None:
+            return
         try:
-            start = self._requests(data)
+            start = self._requests(whole)
         except ProtocolError as error:
             self._say(replies.error(b"ERR Protocol error: " + error.args[0]))
             self.finish("error")
             return
         if self._asking:
-            self._behind.append(data[start:])
-        elif start < len(data) and not self._closed:
-            keep(self._pieces, data[start:])
-            self._size = len(data) - start
+            self._behind.append(whole[start:])
+        elif start < len(whole) and not self._closed:
+            self._pending.keep(whole[start:])
         self._submit()
 
     # Requests
@@ -196,7 +185,7 @@ class RequestConnection(Connection, Protocol):
         """Where a line ends; -1: it has not come whole. Raises `ProtocolError`."""
         place = data.find(end, start)
         if place < 0:
-            self._needed = 0
+            self._pending.needed = 0
             if len(data) - start > MOST_LINE:
                 raise ProtocolError(what)
         return place
@@ -238,11 +227,11 @@ class RequestConnection(Connection, Protocol):
             if length > largest:
                 # Whatever it is for, it is too large: it goes by, perhaps beyond the answer.
                 self._spoiled = True
-                self._skipped = max(end + 2 - size, 0)
+                self._pending.let_go(end + 2, size)
                 words.append(b"")
             elif end + 2 > size:
                 self._bulk = length
-                self._needed = length + 2
+                self._pending.needed = length + 2
                 return start
             else:
                 words.append(data[start:end])
@@ -274,12 +263,9 @@ class RequestConnection(Connection, Protocol):
         if words is None:
             raise ProtocolError(b"unbalanced quotes in request")
         if words:
-            if words[0].lower() in _BROWSERS or words[-1].startswith(b"HTTP/"):
+            if words[0].upper() in BROWSERS or words[-1].startswith(b"HTTP/"):
                 # A browser, or somebody who makes one send this: nothing of it is run.
                 self.finish("error")
             else:
                 self._run(words, max(map(len, words)) > self._settings.max_item_size)
         return end + 1
-
-
-_BROWSERS = frozenset({b"post", b"host:"})

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from mctwist.interfaces import Step
 from mctwist.protocols import simpledb_commands as commands
-from mctwist.protocols.connection import Connection
+from mctwist.protocols.connection import BROWSERS, Connection
 from mctwist.protocols.services import Services
 from mctwist.protocols.simpledb_commands import FLUSH, QUIT, Terms
 from mctwist.protocols.simpledb_grammar import (
@@ -38,9 +38,6 @@ BOUNDS: dict[str, object] = {
     "simpledb_depth": MOST_DEPTH,
     "simpledb_digits": MOST_DIGITS,
 }
-
-# What browsers send: a page may make them send commands to any port.
-_HTTP = frozenset({b"POST", b"HOST:"})
 
 
 class SimpleDBProtocol(Connection, Protocol):
@@ -88,7 +85,7 @@ class SimpleDBProtocol(Connection, Protocol):
         try:
             if isinstance(request, CommandError):
                 raise request
-            if request and request[0].content.upper() in _HTTP:
+            if request and request[0].content.upper() in BROWSERS:
                 self.finish("error")
                 return
             name, command = commands.command_of(request)

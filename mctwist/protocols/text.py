@@ -35,7 +35,7 @@ from mctwist.protocols import (
     tuning,
 )
 from mctwist.protocols.classic import TooLarge, Upload
-from mctwist.protocols.connection import Connection, keep
+from mctwist.protocols.connection import Connection
 from mctwist.protocols.grammar import (
     BAD_FORMAT,
     MOST_GET_LINE,
@@ -46,6 +46,7 @@ from mctwist.protocols.grammar import (
 )
 from mctwist.protocols.introduction import Credentials, HangUp, introduction
 from mctwist.protocols.listing import Listing
+from mctwist.protocols.pending import keep
 from mctwist.protocols.pipeline import Wait
 from mctwist.protocols.services import Services
 from mctwist.stats import VERSION
