@@ -22,11 +22,11 @@ replaces it sets them to 0. What is a number, to both:
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from typing import Any, NamedTuple, Optional, Union
 
+from mctwist import long_double
 from mctwist.interfaces import ITransaction, Many, NotPermitted, Step
 from mctwist.item import BYTES, KEPT, LASTING, Item, marks_of, size_in_memcached
 from mctwist.operations import DELETED, DONE, NOT_FOUND, Outcome, Status
@@ -35,18 +35,6 @@ _MOST = (1 << 63) - 1
 _LEAST = -(1 << 63)
 
 _is_integer = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
-_is_float = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,9}))?").fullmatch
-_is_hexadecimal = re.compile(
-    rb"([+-]?)0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p([+-]?[0-9]{1,9}))?", re.IGNORECASE
-).fullmatch
-_is_infinite = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE).fullmatch
-
-# The numbers that Redis adds are x87's: 64 bits of mantissa, and exponents up to this.
-_MANTISSA = 64
-_MOST_EXPONENT = 16_384
-_LEAST_FLOAT = Fraction(1, 1 << 16_445)
-# Longer ones Redis does not look at (util.h, MAX_LONG_DOUBLE_CHARS); nor do we.
-_LONGEST_FLOAT = 5120
 
 
 class Fault(Enum):
@@ -107,59 +95,10 @@ def float_in(word: bytes) -> Union[Fraction, Fault]:
 
     :return: or a fault: `INFINITE`, which Redis takes for a number until it is added.
     """
-    if len(word) > _LONGEST_FLOAT:
-        return Fault.NOT_A_FLOAT
-    exact = _decimal_in(word)
-    if exact is None:
-        exact = _hexadecimal_in(word)
-    if exact is None:
-        return Fault.INFINITE if _is_infinite(word) else Fault.NOT_A_FLOAT
-    number = _rounded(exact)
-    return Fault.NOT_A_FLOAT if _is_out_of_range(number) else number
-
-
-def _decimal_in(word: bytes) -> Optional[Fraction]:
-    match = _is_float(word)
-    # Checked before it is made: 1e999999999 is a gigabyte of digits.
-    if match is None or abs(int(match[1] or 0)) > _MOST_EXPONENT:
-        return None
-    # Through Decimal: Python's int() and str() stop at 4,300 digits.
-    return Fraction(Decimal(word.decode()))
-
-
-def _hexadecimal_in(word: bytes) -> Optional[Fraction]:
-    """As C writes it: 0x1.8p4 is 24."""
-    match = _is_hexadecimal(word)
-    if match is None or abs(int(match[3] or 0)) > _MOST_EXPONENT:
-        return None
-    whole, _, rest = match[2].partition(b".")
-    number = int(whole + rest, 16) * Fraction(2) ** (int(match[3] or 0) - 4 * len(rest))
-    return -number if match[1] == b"-" else number
-
-
-def float_text(number: Fraction) -> bytes:
-    """As Redis prints a long double for people: 17 places, without zeros at the end."""
-    scaled = round(abs(number) * 10**17)
-    whole, rest = divmod(scaled, 10**17)
-    text = f"{Decimal(whole):f}.{rest:017d}".rstrip("0").rstrip(".")
-    return (f"-{text}" if number < 0 and scaled else text).encode()
-
-
-def _rounded(number: Fraction) -> Fraction:
-    """The long double that is nearest."""
-    if not number:
+    number = long_double.number_in(word)
+    if number is not None:
         return number
-    exponent = abs(number.numerator).bit_length() - number.denominator.bit_length() - _MANTISSA
-    for shift in (exponent, exponent + 1):
-        scale = Fraction(2) ** shift
-        mantissa = round(number / scale)
-        if abs(mantissa).bit_length() <= _MANTISSA:
-            break
-    return mantissa * scale
-
-
-def _is_out_of_range(number: Fraction) -> bool:
-    return abs(number) >= 1 << _MOST_EXPONENT or 0 < abs(number) < _LEAST_FLOAT
+    return Fault.INFINITE if long_double.is_infinite(word) else Fault.NOT_A_FLOAT
 
 
 def store(
@@ -390,13 +329,13 @@ def count_float(transaction: ITransaction, key: bytes, delta: Union[Fraction, Fa
         return Fault.NOT_A_FLOAT
     if isinstance(old, Fault) or isinstance(delta, Fault):
         return Fault.INFINITE
-    number = _rounded(old + delta)
-    if _is_out_of_range(number):
+    number = long_double.rounded(old + delta)
+    if long_double.is_out_of_range(number):
         return Fault.INFINITE
     flags, expiry, marks = 0, 0, marks_of(key)
     if item is not None:
         flags, expiry, marks = item.flags, item.expiry, item.marks & LASTING
-    return transaction.put(key, float_text(number), flags, expiry, marks)
+    return transaction.put(key, long_double.text_of(number), flags, expiry, marks)
 
 
 def expire(
