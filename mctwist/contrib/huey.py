@@ -37,7 +37,8 @@ from huey.constants import EmptyData  # type: ignore[import-untyped]  # it has n
 from huey.storage import BaseStorage  # type: ignore[import-untyped]
 from pymemcache.exceptions import MemcacheServerError  # type: ignore[import-untyped]
 
-from mctwist.contrib.connections import LOST, Connections, block, line
+from mctwist.client import LOST, block, line
+from mctwist.contrib.connections import Connections
 
 #: The longest key, with all that is before it.
 KEY_LENGTH = 250
