@@ -108,7 +108,7 @@ _ELSEWHERE: Any = object()
 @implementer(IBackend)
 class LMDBBackend:
     """
-    :param sync: "always", "relaxed" or "never" (see the README, "What is kept when").
+    :param sync: "always", "relaxed" or "never" (docs/durability.md).
     :param limit: bytes of items, as memcached counts them, above which nothing may grow; for
         what that means on the disk see `packing`.
     :param evicts: above the limit items are evicted; if not, what would grow is refused.
