@@ -2,11 +2,12 @@
 The import rule: who may know of whom. It is read from the files, and nothing is imported for it.
 
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
-    protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
-    interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
-    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
+    protocols -> operations, item, interfaces, stats, watch, hot, latency . watch -> operations,
+    item, interfaces, stats, hot . stats -> latency -> histogram -> nothing . hot -> nothing .
+    storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
     others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords, client, dumps -> nothing . shell -> client, dumps, passwords . contrib -> client
+    passwords, client, dumps -> nothing . shell -> client, dumps, histogram, passwords . contrib ->
+    client
 """
 
 import ast
@@ -40,19 +41,22 @@ MAY = {
     "redis_operations": {"interfaces", "item", "operations", "long_double"},
     "simpledb_operations": {"interfaces", "item", "operations"},
     "range_operations": {"interfaces", "item", "operations"},
-    "stats": {""},
+    "histogram": set(),
+    "latency": {"histogram"},
+    "hot": set(),
+    "stats": {"", "latency"},
     "backends": {"interfaces", "item"},
     "waiters": set(),
     "storage": {"interfaces", "item", "operations", "waiters"},
-    "watch": {*OPERATIONS, "interfaces", "item", "stats"},
-    "protocols": {*OPERATIONS, "interfaces", "item", "stats", "watch"},
+    "watch": {*OPERATIONS, "hot", "interfaces", "item", "stats"},
+    "protocols": {*OPERATIONS, "hot", "interfaces", "item", "latency", "stats", "watch"},
     "server": {"interfaces", "stats"},
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
     "passwords": set(),
     "client": set(),
     "dumps": set(),
-    "shell": {"client", "dumps", "passwords"},
+    "shell": {"client", "dumps", "histogram", "passwords"},
     "contrib": {"client"},
     "log": set(),
     "listen": set(),
@@ -72,6 +76,9 @@ OUTSIDE = {
     "redis_operations": set(),
     "simpledb_operations": set(),
     "range_operations": set(),
+    "histogram": set(),
+    "latency": set(),
+    "hot": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
