@@ -1,10 +1,10 @@
 """
 How long commands take: from when a list of them has been parsed until its answers are written.
 
-A clock that is read twice for each list would be a thirtieth of what a get costs, so lists are
-sampled: where there are many, one in 64; where there are few, each. Which one it is, is drawn,
-for clients that take turns in a pattern would else have always the same of them timed. A sample
-counts for all the lists since the one before it, so that the percentiles are those of all lists.
+To time a list costs a microsecond and a half, and a get of one key five. So lists are sampled: where
+there are many, one in a thousand; where there are few, each. Which one it is, is drawn, for of
+clients that take turns in a pattern always the same would else be timed. A sample counts for all
+the lists since the one before it, so that the percentiles are those of all lists.
 
 Only a list that finds nothing of its own connection before it is timed: what a client has waiting
 behind what it has sent itself, or does not read, says nothing about the server.
@@ -17,7 +17,7 @@ from typing import Callable
 from mctwist.histogram import Histogram
 
 #: One list in so many is timed, at the least.
-FEWEST = 64
+FEWEST = 1024
 #: Where samples are further apart than this, in nanoseconds, more lists are timed, ...
 _FAR = 50_000_000
 #: ... and where they are closer than this, fewer.

@@ -4,10 +4,10 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
     protocols -> operations, item, interfaces, stats, watch, hot, latency . watch -> operations,
     item, interfaces, stats, hot . stats -> latency -> histogram -> nothing . hot -> nothing .
-    storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
-    others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords, client, dumps -> nothing . shell -> client, dumps, histogram, passwords . contrib ->
-    client
+    storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces . operations
+    -> item, interfaces . interfaces -> item . item -> nothing . the others' operations are as
+    operations . auth -> interfaces, failures, passwords . failures, passwords, client, dumps ->
+    nothing . shell -> client, dumps, histogram, passwords . contrib -> client
 """
 
 import ast

@@ -21,6 +21,8 @@ except ModuleNotFoundError as fault:
 #: The subcommands, by name: each is the function of that name in the module of that name. What is
 #: said of them here is what `mctwist --help` shows.
 COMMANDS = {
+    "top": "Watch a server: operations, hits, latencies, the busiest keys.",
+    "bench": "Load a server for a few seconds, and see how long answers take.",
     "passwd": "Add a user to an auth file, or set a password.",
 }
 
