@@ -1,8 +1,8 @@
 """
 How long commands take: from when a list of them has been parsed until its answers are written.
 
-To time a list costs a microsecond and a half, and a get of one key five. So lists are sampled: where
-there are many, one in a thousand; where there are few, each. Which one it is, is drawn, for of
+To time a list costs a microsecond and a half, and a get of one key five. So lists are sampled:
+where there are many, one in a thousand; where there are few, each. Which one is drawn, for of
 clients that take turns in a pattern always the same would else be timed. A sample counts for all
 the lists since the one before it, so that the percentiles are those of all lists.
 

@@ -402,7 +402,8 @@ class Pipeline:
                 return None
         self._busy = True
         done = self._storage.submit(steps, reads_only)
-        return done.addCallback(self._answer, steps, reads_only)
+        answered: Deferred[None] = done.addCallback(self._answer, steps, reads_only)
+        return answered
 
     def _perform_timed(self, steps: list[Step], reads_only: bool) -> None:
         end = self._latency.begin(reads_only)

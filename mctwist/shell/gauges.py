@@ -91,7 +91,7 @@ def busiest(told: Mapping[str, str]) -> list[Key]:
     # In the first moments there is next to nothing to tell from.
     seconds = max(float(told.get("seconds", 0)), 0.1)
     operations = max(int(told.get("operations", 0)), 1)
-    found = []
+    found: list[Key] = []
     while f"{len(found) + 1}:key" in told:
         number = len(found) + 1
         count = int(told[f"{number}:operations"])

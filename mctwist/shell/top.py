@@ -8,7 +8,7 @@ and for scripts, the readings are lines.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import count as numbers
 from typing import Any, Callable, NamedTuple, Optional
@@ -101,7 +101,8 @@ def _readings(
     try:
         before = _sample(connection, keys)
         due = time.monotonic()
-        for _ in numbers() if most is None else range(most):
+        turns: Iterable[int] = numbers() if most is None else range(most)
+        for _ in turns:
             due += interval
             time.sleep(max(due - time.monotonic(), 0))
             after = _sample(connection, keys)
@@ -129,8 +130,6 @@ def _print(reading: Reading, json: bool, number: int) -> None:
         click.echo(f"{name}\t{value}")
     for name, key in named:
         click.echo(f"key {_printable(name)}\t{key.rate:.1f}")
-    # Whoever reads a pipe wants each reading when it is there.
-    click.get_text_stream("stdout").flush()
 
 
 def _printable(name: str) -> str:
