@@ -97,9 +97,12 @@ class HotKeys:
         counts = dict(self._current.counts)
         for key, count in self._before.counts.items():
             counts[key] = counts.get(key, 0) + count
-        busiest = sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))[:MOST_TOLD]
+        # What has been seen once says nothing.
+        busiest = [(key, count) for key, count in counts.items() if count > EVERY]
+        busiest.sort(key=lambda counted: (-counted[1], counted[0]))
         seconds = now - self._began + self._length
-        return Hottest(seconds, self._operations_before + self._operations, busiest)
+        operations = self._operations_before + self._operations
+        return Hottest(seconds, operations, busiest[:MOST_TOLD])
 
     def count(self, keys: Iterable[bytes]) -> None:
         """These have been used."""

@@ -2,7 +2,7 @@
 How long commands take: from when a list of them has been parsed until its answers are written.
 
 To time a list costs a microsecond and a half, and a get of one key five. So lists are sampled:
-where there are many, one in a thousand; where there are few, each. Which one is drawn, for of
+where there are many, one in 256; where there are few, each. Which one is drawn, for of
 clients that take turns in a pattern always the same would else be timed. A sample counts for all
 the lists since the one before it, so that the percentiles are those of all lists.
 
@@ -17,7 +17,7 @@ from typing import Callable
 from mctwist.histogram import Histogram
 
 #: One list in so many is timed, at the least.
-FEWEST = 1024
+FEWEST = 256
 #: Where samples are further apart than this, in nanoseconds, more lists are timed, ...
 _FAR = 50_000_000
 #: ... and where they are closer than this, fewer.

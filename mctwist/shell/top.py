@@ -27,8 +27,10 @@ from mctwist.shell.keyboard import READY, RESIZED, Keyboard
 from mctwist.shell.options import as_json, of_server
 from mctwist.shell.output import print_json, said
 
-#: Keys that are shown, at the most.
+#: Keys that are shown, at the most, ...
 MOST_KEYS = 10
+#: ... and the part of all operations that each must have for it.
+_SHARE = 0.001
 
 #: So many readings are drawn behind one another.
 _HISTORY = 48
@@ -90,7 +92,8 @@ class Reading(NamedTuple):
 
 
 def _reading(before: Sample, after: Sample) -> Reading:
-    return Reading(gauges.read(Interval(before, after)), list(after.keys[:MOST_KEYS]))
+    keys = [key for key in after.keys[:MOST_KEYS] if key.share >= _SHARE]
+    return Reading(gauges.read(Interval(before, after)), keys)
 
 
 def _readings(
