@@ -21,8 +21,10 @@ CALLED = {"p50": "50 %", "p90": "90 %", "p99": "99 %", "p999": "99.9 %"}
 MOST_LINES = 20
 
 # Of the SVG, in its own units.
-_WIDTH, _HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 84, 52
+_WIDTH, _HEIGHT = 720, 380
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 116, 52
+# From one percentile's name to that of the next, below it.
+_STEP = 14
 
 _STYLE = """
 svg { color-scheme: light dark; background: #ffffff }
@@ -158,10 +160,11 @@ def svg(histogram: Histogram, title: str, subtitle: str) -> str:
     )
     for place, (name, percent) in enumerate(PERCENTILES.items() if found else ()):
         value = histogram.percentile(percent)
-        x, y = across(value), _TOP - 6 - 9 * (place % 2)
+        # Each lower than the one to its left, whose name no line so crosses.
+        x, y = across(value), _TOP - 8 - _STEP * (len(PERCENTILES) - 1 - place)
         parts.append(_line(x, y, x, bottom, "mark"))
         # Near the right edge there is room on the left only.
-        beyond = x > right - 110
+        beyond = x > right - 95
         text = f"{CALLED[name]} {duration(value)}"
         anchor = "end" if beyond else "start"
         parts.append(_text(x + (-4 if beyond else 4), y + 4, text, "named", anchor))
