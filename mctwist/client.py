@@ -98,7 +98,11 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
 
         A server may stop reading until its answers are read: who sends much reads meanwhile.
         """
-        self.sock.sendall(request)
+        try:
+            self.sock.sendall(request)
+        except BrokenPipeError:
+            # It is the server that is gone, and not who reads the output of a command.
+            raise MemcacheUnexpectedCloseError from None
 
     def ask(self, request: bytes, read: "Read[T]", wait: float = 0.0) -> T:
         """
@@ -108,7 +112,7 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
         """
         if self.timeout is not None:
             self.sock.settimeout(self.timeout + wait)
-        self.sock.sendall(request)
+        self.send(request)
         return read(self.answers)
 
     def close(self) -> None:
