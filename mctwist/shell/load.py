@@ -13,6 +13,7 @@ that nothing is stored behind the back of whoever cleans up after them.
 
 import os
 import pickle
+import re
 import select
 import signal
 import ssl
@@ -30,6 +31,7 @@ from mctwist.histogram import Histogram
 _REPORT = 0.1
 #: Seconds that a process may take to finish what it has begun.
 _PATIENCE = 15.0
+_VALUE = re.compile(rb"VALUE [^ ]+ \d+ (\d+)\Z").match
 # More than this is not read at once: malloc maps and unmaps a larger buffer each time.
 _MOST_READ = 1 << 17
 
@@ -156,31 +158,40 @@ def judge(answer: bytes, stores: Sequence[bool]) -> Optional[Judged]:
     fault = None
     for is_set in stores:
         end = answer.find(b"\r\n", start)
+        if end < 0:
+            return None
         words = answer[start:end]
-        if not is_set and words.startswith(b"VALUE "):
-            size = int(words.rsplit(b" ", 1)[1])
-            end = answer.find(b"\r\n", end + 2 + size + 2) if end >= 0 else end
+        value = None if is_set else _VALUE(words)
+        if value is not None:
+            # Behind it and its end of line is END.
+            end = answer.find(b"\r\n", end + 2 + int(value[1]) + 2)
+            if end < 0:
+                return None
         elif not is_set and words == b"END":
             misses += 1
         elif words != b"STORED":
             errors += 1
             fault = fault or words.decode(errors="replace")
-        if end < 0:
-            return None
         start = end + 2
     return Judged(misses, errors, fault)
 
 
 class _Asking:
-    """One connection. :ivar received: what has come of an answer."""
+    """
+    One connection.
 
-    __slots__ = ("began", "exchange", "received", "sock", "unsent")
+    :ivar matched: bytes of the expected answer that have come.
+    :ivar other: all that has come of an answer that is another one.
+    """
+
+    __slots__ = ("began", "exchange", "matched", "other", "sock", "unsent")
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.began = 0
         self.exchange = Exchange(b"", b"", [])
-        self.received = b""
+        self.matched = 0
+        self.other = b""
         self.unsent = b""
 
 
@@ -267,7 +278,7 @@ class Load:
     def _ask(self, asking: _Asking) -> None:
         asking.exchange = next(self._feed)
         asking.unsent = asking.exchange.request
-        asking.received = b""
+        asking.matched, asking.other = 0, b""
         asking.began = time.perf_counter_ns()
         self._send(asking)
 
@@ -282,26 +293,33 @@ class Load:
             self._poll.modify(asking.sock, select.POLLIN)
 
     def _receive(self, asking: _Asking) -> None:
-        data = asking.sock.recv(_MOST_READ)
-        if not data:
-            self._lose(asking, "the server has closed the connection")
-            return
+        while True:
+            data = asking.sock.recv(_MOST_READ)
+            if not data:
+                self._lose(asking, "the server has closed the connection")
+                return
+            if self._is_whole(asking, data):
+                self._answered(asking)
+                return
+            # Of TLS more may be here already, of which no socket tells.
+            if not (isinstance(asking.sock, ssl.SSLSocket) and asking.sock.pending()):
+                return
+
+    def _is_whole(self, asking: _Asking, data: bytes) -> bool:
+        """Take a part of an answer; whether it is the last."""
         expected = asking.exchange.answer
-        received = asking.received = asking.received + data if asking.received else data
-        if received != expected:
-            if expected.startswith(received):
-                # Of TLS a part may be here already, of which no socket tells.
-                if isinstance(asking.sock, ssl.SSLSocket) and asking.sock.pending():
-                    self._receive(asking)
-                return
-            judged = judge(received, asking.exchange.stores)
-            if judged is None:
-                return
-            self._tally.misses += judged.misses
-            self._tally.errors += judged.errors
-            if judged.fault is not None:
-                self._tally.complain(f"the server answers {judged.fault}")
-        self._answered(asking)
+        if not asking.other and expected.startswith(data, asking.matched):
+            asking.matched += len(data)
+            return asking.matched == len(expected)
+        asking.other = (asking.other or expected[: asking.matched]) + data
+        judged = judge(asking.other, asking.exchange.stores)
+        if judged is None:
+            return False
+        self._tally.misses += judged.misses
+        self._tally.errors += judged.errors
+        if judged.fault is not None:
+            self._tally.complain(f"the server answers {judged.fault}")
+        return True
 
     def _answered(self, asking: _Asking) -> None:
         tally, stores = self._tally, asking.exchange.stores
