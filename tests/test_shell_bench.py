@@ -12,8 +12,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
+from mctwist.client import written
 from mctwist.passwords import User, hash_password, replace
+from mctwist.shell.__main__ import group
 from tests.certificates import make_identity
 from tests.memcached import memcached
 from tests.processes import PATIENCE, ROOT, Connection, Server, eventually, is_alive, stats_of
@@ -22,26 +25,33 @@ from tests.terminal import Terminal
 SHORT = ("--seconds", "0.2", "--keys", "100")
 
 
-@pytest.fixture(scope="module", params=["mctwist", "memcached"])
-def address(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> "Iterator[str]":
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "memcached":
-        with memcached(folder) as address:
-            yield address
-        return
-    with Server(folder, "--sync", "never") as server:
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[str]":
+    """The address of a mctwist."""
+    with Server(tmp_path_factory.mktemp("mctwist"), "--sync", "never") as server:
         yield address_of(server)
 
 
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[str]":
+    """The address of a memcached."""
+    with memcached(tmp_path_factory.mktemp("memcached")) as address:
+        yield address
+
+
+@pytest.fixture(params=["ours", "theirs"])
+def address(request: pytest.FixtureRequest) -> str:
+    """Of each of them."""
+    found: str = request.getfixturevalue(request.param)
+    return found
+
+
 def address_of(server: Server) -> str:
-    host, port = server.addresses()[0]
-    return f"{host}:{port}"
+    return written(server.addresses()[0])
 
 
 def connected(address: str) -> Connection:
-    host, _, port = address.rpartition(":")
+    host, port = address.split(":")
     return Connection((host, int(port)))
 
 
@@ -91,8 +101,8 @@ def test_what_is_told_is_consistent(address: str, options: "tuple[str, ...]", ki
     assert items(address) == 0
 
 
-def test_as_lines(address: str) -> None:
-    done = bench("--server", address, *SHORT)
+def test_as_lines(ours: str) -> None:
+    done = bench("--server", ours, *SHORT)
     told = dict(line.split("\t") for line in done.stdout.splitlines())
     assert float(told["ops"]) > 0
     assert float(told["p999_us"]) >= float(told["p50_us"]) > 0
@@ -122,16 +132,16 @@ def test_what_others_have_stays(address: str) -> None:
     assert items(address) == 0
 
 
-def test_the_plot_is_a_drawing(address: str, tmp_path: Path) -> None:
+def test_the_plot_is_a_drawing(ours: str, tmp_path: Path) -> None:
     path = tmp_path / "plot.svg"
-    told = measured("--server", address, *SHORT, "--plot", str(path))
+    told = measured("--server", ours, *SHORT, "--plot", str(path))
     root = ElementTree.parse(path).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert f"{told['gets']:,} gets" in (root.findtext("{http://www.w3.org/2000/svg}title") or "")
 
 
-def test_a_plot_that_cannot_be_is_known_before(address: str, tmp_path: Path) -> None:
-    done = bench("--server", address, *SHORT, "--plot", str(tmp_path / "none" / "plot.svg"))
+def test_a_plot_that_cannot_be_is_known_before(ours: str, tmp_path: Path) -> None:
+    done = bench("--server", ours, *SHORT, "--plot", str(tmp_path / "none" / "plot.svg"))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "No such file or directory" in done.stderr
@@ -171,45 +181,45 @@ def test_who_ends_it_finds_no_keys_left(address: str, number: "signal.Signals") 
     assert not any(is_alive(pid) for pid in asking)
 
 
-def test_ctrl_c_at_a_terminal(address: str) -> None:
+def test_ctrl_c_at_a_terminal(ours: str) -> None:
     # All processes of a terminal get that signal.
-    with Terminal("bench", "-y", "-s", address, "--seconds", "3000", "--keys", "300") as terminal:
+    with Terminal("bench", "-y", "-s", ours, "--seconds", "3000", "--keys", "300") as terminal:
         terminal.expect(r"[1-9][0-9,]* ops/s")
         terminal.press("\x03")
         assert terminal.ended() == 130
-    assert items(address) == 0
+    assert items(ours) == 0
 
 
-def test_at_a_terminal_it_draws(address: str) -> None:
-    with Terminal("bench", "-s", address, *SHORT) as terminal:
+def test_at_a_terminal_it_draws(ours: str) -> None:
+    with Terminal("bench", "-s", ours, *SHORT) as terminal:
         shown = terminal.expect("operations/s: ")
         assert terminal.ended() == 0
     assert "█" in shown
     assert "99.9 %" in shown
 
 
-def test_it_asks_before_it_writes_to_where_others_have_something(address: str) -> None:
-    with connected(address) as connection:
+def test_it_asks_before_it_writes_to_where_others_have_something(ours: str) -> None:
+    with connected(ours) as connection:
         connection.ask(b"set theirs 0 0 1\r\nx\r\n")
         try:
-            with Terminal("bench", "-s", address, *SHORT) as terminal:
+            with Terminal("bench", "-s", ours, *SHORT) as terminal:
                 terminal.expect(r"It holds 1 items; go on\? \[y/N\]")
                 terminal.press("n\n")
                 assert terminal.ended() == 130
-            assert items(address) == 1
+            assert items(ours) == 1
         finally:
             connection.ask(b"delete theirs\r\n")
 
 
-def test_nobody_reads_what_it_says(address: str) -> None:
-    ours, theirs = os.pipe()
-    os.close(ours)
+def test_nobody_reads_what_it_says(ours: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
     try:
-        done = bench("-s", address, *SHORT, capture_output=False, stdout=theirs)
+        done = bench("-s", ours, *SHORT, capture_output=False, stdout=writer)
     finally:
-        os.close(theirs)
+        os.close(writer)
     assert done.returncode == 128 + signal.SIGPIPE
-    assert items(address) == 0
+    assert items(ours) == 0
 
 
 # Faults
@@ -260,16 +270,16 @@ def test_errors_are_counted_and_told(address: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["a b", "ключ:", "k" * 240])
 def test_no_key_can_begin_with_anything(prefix: str) -> None:
-    done = bench("--prefix", prefix)
-    assert done.returncode == 2
-    assert "--prefix" in done.stderr
+    done = CliRunner().invoke(group, ["bench", "--prefix", prefix])
+    assert done.exit_code == 2
+    assert "--prefix" in done.output
 
 
 @pytest.mark.parametrize("ratio", ["1", "a:b", "0:0", "-1:2", "1:", "9000:1"])
 def test_a_ratio_is_two_numbers(ratio: str) -> None:
-    done = bench("--ratio", ratio)
-    assert done.returncode == 2
-    assert "GETS:SETS" in done.stderr
+    done = CliRunner().invoke(group, ["bench", "--ratio", ratio])
+    assert done.exit_code == 2
+    assert "GETS:SETS" in done.output
 
 
 # Other ways to a server

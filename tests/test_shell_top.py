@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from mctwist.client import written
 from mctwist.shell.gauges import Key
 from mctwist.shell.top import Reading, View
 from tests.memcached import memcached
@@ -23,8 +24,7 @@ SOME = r"(?:\x1b\[[0-9;]*m|\s)+[1-9]"
 
 
 def address_of(server: Server) -> str:
-    host, port = server.addresses()[0]
-    return f"{host}:{port}"
+    return written(server.addresses()[0])
 
 
 @pytest.fixture(scope="module")

@@ -360,9 +360,14 @@ class Processes:
         self.tally = Tally()
 
     def __enter__(self) -> "Processes":
+        # Whoever ends this meanwhile ends it when each process is known, and can be ended too.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
-            for connections in self._shares:
-                self._processes.append(_fork(*self._asked, connections))
+            try:
+                for connections in self._shares:
+                    self._processes.append(_fork(*self._asked, connections, before))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         except BaseException:
             self._end()
             raise
@@ -404,30 +409,28 @@ class Processes:
         os.waitpid(process.number, 0)
 
     def _end(self) -> None:
-        """Have those that still ask finish."""
+        """Have those that still ask finish. What they tell is of no interest any more."""
         for process in self._processes:
             os.kill(process.number, signal.SIGTERM)
         deadline = time.monotonic() + _PATIENCE
-        while self._processes and time.monotonic() < deadline:
-            self.wait(_REPORT)
-        for process in self._processes:
-            os.kill(process.number, signal.SIGKILL)
-            os.waitpid(process.number, 0)
-            process.said.close()
+        for number, said in self._processes:
+            while select.select([said], [], [], max(deadline - time.monotonic(), 0))[0]:
+                if not said.read(_MOST_READ):
+                    break
+            else:
+                os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+            said.close()
+        self._processes.clear()
 
 
-def _fork(server: Server, work: Work, seconds: float, connections: int) -> _Process:
-    # Ctrl-C reaches all processes of a terminal; when to end these are told by their parent.
-    signals = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+def _fork(server: Server, work: Work, seconds: float, connections: int, mask: Any) -> _Process:
+    """:param mask: of the signals that are to reach it when it is ready for them."""
     said, say = os.pipe()
-    try:
-        number = os.fork()
-        if not number:
-            os.close(said)
-            _ask_and_exit(server, work, seconds, connections, say, before)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    number = os.fork()
+    if not number:
+        os.close(said)
+        _ask_and_exit(server, work, seconds, connections, say, mask)
     os.close(say)
     return _Process(number, os.fdopen(said, "rb", buffering=0))
 
@@ -449,6 +452,7 @@ def _ask_and_exit(
             def stop(*_: Any) -> None:
                 load.over = True
 
+            # Ctrl-C reaches every process of a terminal; these end when their parent says so.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, stop)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
