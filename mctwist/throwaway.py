@@ -105,8 +105,8 @@ class ThrowawayServer:
         return self._folder / "server.log"
 
     def log(self) -> str:
-        """What is in `log_file`."""
-        return self.log_file.read_text("utf-8", "replace")
+        """What is in `log_file`; nothing where there is none."""
+        return "" if self._folder is None else self.log_file.read_text("utf-8", "replace")
 
     def start(self) -> None:
         """
