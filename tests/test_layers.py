@@ -6,9 +6,9 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
     interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
     others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords -> nothing . shell -> passwords . contrib -> nothing . throwaway -> nothing .
-    tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces, item, operations, and
-    testing.serving, which has a server of its own, -> tap, options
+    passwords, client, dumps -> nothing . shell -> client, dumps, passwords . contrib -> client .
+    throwaway -> nothing . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces,
+    item, operations, and testing.serving, which has a server of its own, -> tap, options
 """
 
 import ast
@@ -53,8 +53,10 @@ MAY = {
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
     "passwords": set(),
-    "shell": {"passwords"},
-    "contrib": set(),
+    "client": set(),
+    "dumps": set(),
+    "shell": {"client", "dumps", "passwords"},
+    "contrib": {"client"},
     "log": set(),
     "listen": set(),
     "options": {"listen", "log", "stats"},
@@ -90,7 +92,9 @@ OUTSIDE = {
     "auth": {"twisted", "zope.interface"},
     "failures": {"twisted"},
     "passwords": {"attrs"},
-    "shell": {"click"},
+    "client": {"pymemcache"},
+    "dumps": set(),
+    "shell": {"click", "pymemcache", "rich"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),

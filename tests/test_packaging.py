@@ -75,4 +75,4 @@ def test_the_wheel_alone_makes_a_server(wheel: Path, tmp_path: Path) -> None:
         [str(programs / "mctwist")], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert (command.returncode, command.stdout) == (1, "")
-    assert command.stderr == ("mctwist: this command needs click: pip install mctwist[shell]\n")
+    assert command.stderr == ("mctwist: this command needs click: pip install 'mctwist[shell]'\n")

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist import passwords
 from mctwist.passwords import MOST_BYTES, MOST_PASSWORD, MOST_USERS, Hash, User, parse, verify
 from mctwist.shell import passwd as module
-from mctwist.shell.__main__ import main
+from mctwist.shell.__main__ import group
 from tests.processes import PATIENCE, ROOT
 
 
@@ -34,7 +34,7 @@ class PasswdTests(SynchronousTestCase):
         self, *arguments: str, given: bytes = b"secret\n", path: Optional[Path] = None
     ) -> Result:
         runner = CliRunner()
-        return runner.invoke(main, ["passwd", str(path or self.path), *arguments], input=given)
+        return runner.invoke(group, ["passwd", str(path or self.path), *arguments], input=given)
 
     def do(self, *arguments: str, given: bytes = b"secret\n") -> str:
         """What it says when it has done that."""
@@ -283,5 +283,5 @@ class TerminalTests(SynchronousTestCase):
         )
         self.assertEqual(done.returncode, 1)
         self.assertEqual(
-            done.stderr, "mctwist: this command needs click: pip install mctwist[shell]\n"
+            done.stderr, "mctwist: this command needs click: pip install 'mctwist[shell]'\n"
         )

@@ -1,1 +1,1 @@
-"""The `mctwist` command: what people do beside a running server. It knows nothing of servers."""
+"""The `mctwist` command: what people do with a running server, and beside one."""

@@ -1,26 +1,66 @@
 """
 The `mctwist` command itself: its subcommands, and nothing of what they do.
 
-click is asked for by nothing else, so a server is installed without it, and the command is there
-even so: without click it says what is missing.
+Each is loaded when it is called for: who sets a password need not wait for a REPL to be imported.
+
+The server needs none of the libraries that it is made with, and is installed without them; the
+command is there even so, and says what is missing.
 """
 
 import sys
+from importlib import import_module
+from typing import Optional
 
 try:
     import click
-except ModuleNotFoundError:
-    sys.exit("mctwist: this command needs click: pip install mctwist[shell]")
 
-from mctwist.shell.passwd import passwd
+    from mctwist.shell.output import ended
+except ModuleNotFoundError as fault:
+    sys.exit(f"mctwist: this command needs {fault.name}: pip install 'mctwist[shell]'")
+
+#: The subcommands, by name: each is the function of that name in the module of that name. What is
+#: said of them here is what `mctwist --help` shows.
+COMMANDS = {
+    "passwd": "Add a user to an auth file, or set a password.",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The group of `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> "list[str]":
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = import_module(f"mctwist.shell.{cmd_name}")
+        except ModuleNotFoundError as fault:
+            if (fault.name or "").startswith("mctwist"):
+                raise
+            raise click.ClickException(
+                f"{cmd_name} needs {fault.name}: pip install 'mctwist[shell]'"
+            ) from None
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mctwist", message="%(prog)s %(version)s")
+def group() -> None:
+    """What there is to do with a mctwist server, and with any memcached."""
+
+
 def main() -> None:
-    """What there is to do beside a running mctwist server."""
+    """The program."""
+    with ended():
+        group(prog_name="mctwist", standalone_mode=False)
 
-
-main.add_command(passwd)
 
 if __name__ == "__main__":
-    main(prog_name="mctwist")
+    main()

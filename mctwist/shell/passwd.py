@@ -22,7 +22,7 @@ from mctwist import passwords
 from mctwist.passwords import MOST_PASSWORD, PasswordsError, User
 
 
-@click.command(short_help="Add a user to an auth file, or set a password.")
+@click.command()
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.argument("user")
 @click.option("--read-only", is_flag=True, help="The user may not write.")

@@ -1,0 +1,204 @@
+"""
+A connection to a server, as a client has it.
+
+pymemcache's `Client` opens and closes it: TCP, UNIX sockets, TLS. What is sent and how its answer
+is read is for the caller, for pymemcache knows nothing of ranges, of whole records, or of answers
+that are too long to be taken at once.
+
+The rule: whoever asks reads the answer whole, or closes the connection. What is left of an answer
+would be taken for the next one's.
+"""
+
+import re
+import select
+import ssl
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, BinaryIO, Callable, NamedTuple, Optional, TypeVar, Union
+
+from pymemcache.client.base import Client  # type: ignore[import-untyped]  # it has no types
+from pymemcache.exceptions import (  # type: ignore[import-untyped]
+    MemcacheClientError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+)
+
+#: What it looks like when a connection fails.
+LOST = (OSError, MemcacheUnexpectedCloseError)
+#: What it looks like when a server answers with an error.
+REFUSED = (MemcacheClientError, MemcacheServerError)
+
+PORT = 11211
+
+#: A host and a port, or the path of a UNIX socket.
+Address = Union[tuple[str, int], str]
+
+T = TypeVar("T")
+Read = Callable[[BinaryIO], T]
+
+_HOST = re.compile(r"(?:\[(?P<six>[^]]+)\]|(?P<host>[^:]*))(?::(?P<port>\d{1,5}))?\Z").match
+
+
+def address_of(text: str) -> Address:
+    """
+    The address that is written `HOST`, `HOST:PORT`, `[HOST]:PORT` or `unix:PATH`.
+
+    :raises ValueError: it is none of these; with a text for people.
+    """
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text[len("unix:") :]
+    match = _HOST(text)
+    host = match and (match["six"] or match["host"])
+    port = int((match and match["port"]) or PORT)
+    if not host or not 0 < port < 1 << 16:
+        raise ValueError(f"{text!r} is not HOST:PORT, [HOST]:PORT or unix:PATH")
+    return host, port
+
+
+def written(address: Address) -> str:
+    """An address, as `address_of` takes it."""
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Connection(Client):  # type: ignore[misc]  # it has no types
+    """
+    One connection.
+
+    :param login: the name and the password of a user; None: nobody is asked for one.
+    :ivar answers: what the server sends, to be read.
+    """
+
+    def __init__(self, server: Any, login: Optional[tuple[str, str]], **options: Any) -> None:
+        super().__init__(server, **options)
+        self._login = login
+        self.answers: BinaryIO = BytesIO()
+
+    def open(self) -> None:
+        """
+        Be connected. One that the server has closed meanwhile is replaced.
+
+        :raises OSError: the server cannot be reached.
+        :raises MemcacheClientError: the user is refused.
+        """
+        if self.sock is not None and not self._is_stale():
+            return
+        self.close()
+        self._connect()
+        self.answers = self.sock.makefile("rb")
+        if self._login is not None:
+            words = " ".join(self._login).encode()
+            self.ask(b"set login 0 0 %d\r\n%b\r\n" % (len(words), words), line)
+
+    def send(self, request: bytes) -> None:
+        """
+        Send all of `request`, whose answer is read later.
+
+        A server may stop reading until its answers are read: who sends much reads meanwhile.
+        """
+        self.sock.sendall(request)
+
+    def ask(self, request: bytes, read: "Read[T]", wait: float = 0.0) -> T:
+        """
+        Send `request`, and read its answer.
+
+        :param wait: seconds that the server may take, beyond the timeout of the connection.
+        """
+        if self.timeout is not None:
+            self.sock.settimeout(self.timeout + wait)
+        self.sock.sendall(request)
+        return read(self.answers)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.answers.close()
+        super().close()
+
+    def _is_stale(self) -> bool:
+        # Nobody is asked anything, so there is nothing to read but an end.
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+class Server(NamedTuple):
+    """
+    A server that is to be asked.
+
+    :ivar login: the name and the password of a user; None: it asks for none.
+    :ivar tls: None: it is spoken to in clear.
+    :ivar timeout: seconds that an answer may take, and that connecting may.
+    """
+
+    address: Address
+    login: Optional[tuple[str, str]] = None
+    tls: Optional[ssl.SSLContext] = None
+    timeout: float = 10.0
+
+    def connect(self, timeout: Optional[float] = None) -> Connection:
+        """
+        A new connection, open. Raises as `Connection.open` does.
+
+        :param timeout: seconds that an answer may take on this one; None: as on all.
+        """
+        connection = Connection(
+            self.address,
+            self.login,
+            connect_timeout=self.timeout,
+            timeout=timeout or self.timeout,
+            no_delay=True,
+            tls_context=self.tls,
+        )
+        try:
+            connection.open()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def __str__(self) -> str:
+        return written(self.address)
+
+
+def line(answers: BinaryIO) -> bytes:
+    """
+    The next line, without its end.
+
+    :raises MemcacheServerError: it says so; :raises MemcacheClientError: it says so.
+    :raises MemcacheUnexpectedCloseError: the connection has ended.
+    """
+    words = raw_line(answers)
+    if words.startswith(b"SERVER_ERROR "):
+        raise MemcacheServerError(words[13:].decode(errors="replace"))
+    if words.startswith((b"CLIENT_ERROR ", b"ERROR")):
+        raise MemcacheClientError(words.decode(errors="replace"))
+    return words
+
+
+def raw_line(answers: BinaryIO) -> bytes:
+    """The next line, whatever it says, without its end, which may be a bare LF."""
+    words = answers.readline()
+    if not words.endswith(b"\n"):
+        raise MemcacheUnexpectedCloseError
+    return words[:-2] if words.endswith(b"\r\n") else words[:-1]
+
+
+def block(answers: BinaryIO, size: int) -> bytes:
+    """A value of `size` bytes, which is next."""
+    value = answers.read(size + 2)
+    if len(value) < size + 2:
+        raise MemcacheUnexpectedCloseError
+    return value[:-2]
+
+
+def stats(answers: BinaryIO) -> "dict[str, str]":
+    """What `stats`, or a part of it, answers."""
+    told: dict[str, str] = {}
+    while True:
+        words = line(answers)
+        if words in (b"END", b"RESET", b"OK"):
+            return told
+        _, name, *value = words.decode(errors="replace").split(" ", 2)
+        told[name] = "".join(value)
