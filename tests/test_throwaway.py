@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,18 @@ def test_one_that_cannot_start_says_why_and_leaves_nothing(folders: Path) -> Non
             server.start()
         assert not is_alive(server.pid)
     assert list(folders.iterdir()) == []
+
+
+def test_a_port_that_is_taken_meanwhile_costs_no_values(folders: Path) -> None:
+    with ThrowawayServer() as server:
+        assert ask(server, SET) == b"STORED\r\n"
+        server.kill()
+        with socket.create_server((server.host, server.port)):
+            with pytest.raises(NotStarted, match=f"cannot listen on 127.0.0.1 port {server.port}"):
+                server.start()
+            assert not is_alive(server.pid)
+        server.start()
+        assert ask(server, b"get k\r\n", b"END\r\n") == ANSWER
 
 
 def test_a_store_of_ones_own_stays_where_one_said(
