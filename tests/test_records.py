@@ -23,6 +23,7 @@ from mctwist.item import BINARY_KEY, BYTES, KEPT, KEY_LENGTH, STALE, TYPED, WON,
 from mctwist.protocols.records import record
 from mctwist.protocols.simpledb_grammar import is_wire
 from mctwist.testing import NOW, START, put
+from tests import DRAWN_IS_COMPARED
 from tests.test_listing import BUSY, ListingCase, Reader
 from tests.test_login import DENIED, LoginCase
 from tests.test_meta import BAD_LINE, HD, NS, TOO_LARGE, va, wrong
@@ -31,6 +32,8 @@ from tests.test_statistics import ReportCase
 from tests.test_text import BAD_CHUNK, END, ERROR, OK, TextCase, hit, stored
 from tests.test_watch import WatchCase
 from tests.wire import Client, Server
+
+suppress = DRAWN_IS_COMPARED
 
 Exchange = tuple[bytes, bytes]
 
