@@ -1,10 +1,10 @@
 """
 How long commands take: from when a list of them has been parsed until its answers are written.
 
-To time a list costs a microsecond and a half, and a get of one key five. So lists are sampled:
-where there are many, one in 256; where there are few, each. Which one is drawn, for of
-clients that take turns in a pattern always the same would else be timed. A sample counts for all
-the lists since the one before it, so that the percentiles are those of all lists.
+To time a list costs nearly as much as a get of one key does. So lists are sampled: where there are
+many, one in 256; where there are few, each. Which one is drawn, for of clients that take turns in a
+pattern always the same would else be timed. A sample counts for all the lists since the one before
+it, so that the percentiles are those of all lists.
 
 Only a list that finds nothing of its own connection before it is timed: what a client has waiting
 behind what it has sent itself, or does not read, says nothing about the server.

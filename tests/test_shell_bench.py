@@ -111,16 +111,16 @@ def test_as_lines(ours: str) -> None:
     assert "mctwist-bench:" in done.stderr
 
 
-def test_what_is_kept_does_not_expire(address: str) -> None:
+def test_what_is_kept_does_not_expire(ours: str) -> None:
     try:
-        measured("--server", address, *SHORT, "--keep", "--prefix", "mine:")
-        assert items(address) == 100
-        with connected(address) as connection:
+        measured("--server", ours, *SHORT, "--keep", "--prefix", "mine:")
+        assert items(ours) == 100
+        with connected(ours) as connection:
             listed = connection.ask(b"lru_crawler metadump all\r\n", b"END\r\n")
         assert listed.count(b"key=mine%3A") == 100
         assert listed.count(b"exp=-1 ") == 100
     finally:
-        with connected(address) as connection:
+        with connected(ours) as connection:
             connection.ask(b"flush_all\r\n")
 
 
