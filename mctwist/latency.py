@@ -70,13 +70,12 @@ class Recent:
 
 class Latency:
     """
-    What the latency of one server is measured by. Times are nanoseconds.
+    What the latency of one kind of lists is measured by. Times are nanoseconds.
 
     :param seconds: the clock, for what is recent; :param nanoseconds: the one that is measured by.
     :param draw: as `random.randint`.
     :ivar left: the lists up to the next one that is timed, and with it. Who takes up a list
         lowers it, and times it when nothing is left; that is all that a list costs otherwise.
-    :ivar reads: of lists of nothing but reads; :ivar writes: of all others.
     """
 
     def __init__(
@@ -86,8 +85,7 @@ class Latency:
         draw: Callable[[int, int], int] = randint,
     ) -> None:
         self.left = 1
-        self.reads = Recent(seconds)
-        self.writes = Recent(seconds)
+        self._recent = Recent(seconds)
         self._nanoseconds = nanoseconds
         self._draw = draw
         self._every = 1
@@ -96,10 +94,13 @@ class Latency:
 
     def clear(self) -> None:
         """Forget what has been measured."""
-        self.reads.clear()
-        self.writes.clear()
+        self._recent.clear()
 
-    def begin(self, reads_only: bool) -> Callable[[], None]:
+    def histogram(self) -> Histogram:
+        """As `Recent.histogram`."""
+        return self._recent.histogram()
+
+    def begin(self) -> Callable[[], None]:
         """Time a list, whose turn it is; what is returned is to be called when it is answered."""
         began, counted = self._nanoseconds(), self._skipped
         apart, self._last = began - self._last, began
@@ -108,9 +109,8 @@ class Latency:
         elif apart < _CLOSE:
             self._every = min(self._every * 2, FEWEST)
         self.left = self._skipped = self._draw(1, 2 * self._every - 1)
-        recent = self.reads if reads_only else self.writes
 
         def end() -> None:
-            recent.count(self._nanoseconds() - began, counted)
+            self._recent.count(self._nanoseconds() - began, counted)
 
         return end

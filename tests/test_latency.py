@@ -69,7 +69,7 @@ class LatencyTests(SynchronousTestCase):
         # What is drawn is the mean.
         self.latency = Latency(clock.seconds, lambda: self.now, lambda least, most: (most + 1) // 2)
 
-    def run_lists(self, count: int, apart: int, takes: int = 0, reads_only: bool = True) -> int:
+    def run_lists(self, count: int, apart: int, takes: int = 0) -> int:
         """As the pipeline does it; returns how many were timed."""
         timed = 0
         for _ in range(count):
@@ -77,24 +77,22 @@ class LatencyTests(SynchronousTestCase):
             self.latency.left -= 1
             if not self.latency.left:
                 timed += 1
-                end = self.latency.begin(reads_only)
+                end = self.latency.begin()
                 self.now += takes
                 end()
         return timed
 
     def test_where_there_are_few_each_is_timed(self) -> None:
         self.assertEqual(self.run_lists(100, apart=SECOND, takes=70 * MICROSECOND), 100)
-        told = self.latency.reads.histogram()
+        told = self.latency.histogram()
         self.assertEqual((told.total, told.least), (100, 70 * MICROSECOND))
-        self.assertEqual(self.latency.writes.histogram().total, 0)
 
     def test_where_there_are_many_few_are_and_they_stand_for_all(self) -> None:
         count = 100 * FEWEST
-        timed = self.run_lists(count, apart=10 * MICROSECOND, takes=MICROSECOND, reads_only=False)
+        timed = self.run_lists(count, apart=10 * MICROSECOND, takes=MICROSECOND)
         self.assertTrue(100 <= timed <= 120, timed)
-        told = self.latency.writes.histogram().total
+        told = self.latency.histogram().total
         self.assertTrue(count - 2 * FEWEST <= told <= count, told)
-        self.assertEqual(self.latency.reads.histogram().total, 0)
 
     def test_between_there_are_some_tens_a_second(self) -> None:
         timed = self.run_lists(20_000, apart=SECOND // 2000)
@@ -110,12 +108,10 @@ class LatencyTests(SynchronousTestCase):
         for pick in (min, max):
             latency = Latency(Clock().seconds, lambda: self.now, pick)
             for _ in range(1000):
-                latency.begin(True)()
+                latency.begin()()
                 self.assertTrue(0 < latency.left < 2 * FEWEST)
 
     def test_cleared(self) -> None:
         self.run_lists(5, apart=SECOND)
-        self.run_lists(5, apart=SECOND, reads_only=False)
         self.latency.clear()
-        self.assertEqual(self.latency.reads.histogram().total, 0)
-        self.assertEqual(self.latency.writes.histogram().total, 0)
+        self.assertEqual(self.latency.histogram().total, 0)

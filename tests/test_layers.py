@@ -2,12 +2,12 @@
 The import rule: who may know of whom. It is read from the files, and nothing is imported for it.
 
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
-    protocols -> operations, item, interfaces, stats, watch, hot, latency . watch -> operations,
-    item, interfaces, stats, hot . stats -> latency -> histogram -> nothing . hot -> nothing .
-    storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces . operations
-    -> item, interfaces . interfaces -> item . item -> nothing . the others' operations are as
-    operations . auth -> interfaces, failures, passwords . failures, passwords, client, dumps ->
-    nothing . shell -> client, dumps, histogram, passwords . contrib -> client . throwaway ->
+    protocols -> operations, item, interfaces, stats, watch, hot, latency, histogram . watch ->
+    operations, item, interfaces, stats, hot . stats -> latency -> histogram -> nothing . hot ->
+    nothing . storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces .
+    operations -> item, interfaces . interfaces -> item . item -> nothing . the others' operations
+    are as operations . auth -> interfaces, failures, passwords . failures, passwords, client, dumps
+    -> nothing . shell -> client, dumps, histogram, passwords . contrib -> client . throwaway ->
     nothing . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces, item,
     operations, and testing.serving, which has a server of its own, -> tap, options
 """
@@ -52,7 +52,16 @@ MAY = {
     "waiters": set(),
     "storage": {"interfaces", "item", "operations", "waiters"},
     "watch": {*OPERATIONS, "hot", "interfaces", "item", "stats"},
-    "protocols": {*OPERATIONS, "hot", "interfaces", "item", "latency", "stats", "watch"},
+    "protocols": {
+        *OPERATIONS,
+        "histogram",
+        "hot",
+        "interfaces",
+        "item",
+        "latency",
+        "stats",
+        "watch",
+    },
     "server": {"interfaces", "stats"},
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),

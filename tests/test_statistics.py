@@ -443,7 +443,9 @@ class LatencyTests(ReportCase):
         self.assertEqual(set(report.values()), {"0", "0.0"})
 
     def time_each(self) -> None:
-        self.stats.latency = Latency(self.server.reactor.seconds, draw=lambda least, most: 1)
+        seconds = self.server.reactor.seconds
+        writes, reads = (Latency(seconds, draw=lambda least, most: 1) for _ in range(2))
+        self.stats.latency = writes, reads
         self.client = self.server.connect()
 
     def test_a_list_counts_as_what_it_is_and_once_however_long(self) -> None:

@@ -170,7 +170,7 @@ class Pipeline:
         elif type(steps) is list and len(steps) <= MOST_STEPS:
             # As nearly always: nothing waits, and an instalment holds it.
             self._taken = size
-            latency = self._latency
+            latency = self._latency[reads_only]
             left = latency.left = latency.left - 1
             if left:
                 self._perform(steps, reads_only)
@@ -406,7 +406,7 @@ class Pipeline:
         return answered
 
     def _perform_timed(self, steps: list[Step], reads_only: bool) -> None:
-        end = self._latency.begin(reads_only)
+        end = self._latency[reads_only].begin()
         done = self._perform(steps, reads_only)
         if done is None:
             end()

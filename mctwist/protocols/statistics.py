@@ -19,9 +19,9 @@ from urllib.parse import quote
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from mctwist.histogram import Histogram
 from mctwist.hot import Hottest
 from mctwist.interfaces import Render
-from mctwist.latency import Recent
 from mctwist.stats import VERSION, Stats
 
 Fields = Iterable[tuple[str, object]]
@@ -279,12 +279,11 @@ def latency(stats: Stats, live: int, size: int) -> Fields:
 
     `reads` and `writes` are about how many lists there were; a time is in microseconds.
     """
-    measured = stats.latency
-    return [*_spread("read", measured.reads), *_spread("write", measured.writes)]
+    writes, reads = stats.latency
+    return [*_spread("read", reads.histogram()), *_spread("write", writes.histogram())]
 
 
-def _spread(name: str, recent: Recent) -> Fields:
-    histogram = recent.histogram()
+def _spread(name: str, histogram: Histogram) -> Fields:
     fields: list[tuple[str, object]] = [(f"{name}s", histogram.total)]
     for word, percent in _PERCENTILES.items():
         fields.append((f"{name}_us_{word}", f"{histogram.percentile(percent) / 1000:.1f}"))
