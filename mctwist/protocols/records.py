@@ -83,8 +83,18 @@ def record(entry: Entry) -> bytes:
 # What is taken
 
 
+_number = number(BAD_TOKEN)
+
+
+def _expiry(word: bytes) -> int:
+    expiry = _number(word)
+    if expiry >> 63:
+        raise BAD_TOKEN
+    return expiry
+
+
 def _kind(word: bytes) -> int:
-    kind = number(BAD_TOKEN)(word)
+    kind = _number(word)
     if kind not in (BYTES, TYPED):
         raise BAD_TOKEN
     return kind
@@ -93,8 +103,8 @@ def _kind(word: bytes) -> int:
 _FLAGS: dict[bytes, Callable[[bytes], Any]] = {
     **dict.fromkeys((b"b", b"k", b"q", b"O", *_MARKS), alone),
     b"F": number(BAD_FORMAT, 32),
-    b"e": number(BAD_TOKEN, 63),
-    b"E": number(BAD_TOKEN),
+    b"e": _expiry,
+    b"E": _number,
     b"a": number(BAD_TOKEN, 32),
     b"Y": _kind,
     b"M": lambda word: word[1:2],
