@@ -97,7 +97,7 @@ def repair(root: Path, aside: Path, told: "Callable[[bytes, bytes], None]") -> b
 
     :param aside: a directory on the same file system, for the files that do not verify.
     :param told: the name and the content of each.
-    :return: whether its state had to be made of nothing.
+    :return: whether its state was known, and not made of nothing.
     """
     files = Files(root)
     state = files.state.copy() if files.state is not None else State()
@@ -134,7 +134,7 @@ def repair(root: Path, aside: Path, told: "Callable[[bytes, bytes], None]") -> b
     directory.write_state(root, state)
     (root / "journal").unlink(missing_ok=True)
     sync_directory(root)
-    return files.state is None
+    return files.state is not None
 
 
 def _replace(items: Path, key: bytes, item: Item) -> None:

@@ -49,6 +49,8 @@ WORKSHOP = "repairing"
 #: Sequence numbers and places that are passed over when nobody knows which were given out.
 UNKNOWN = 1 << 20
 
+STATE_LOST = "the record of the state: items that were flushed and not yet swept are back"
+
 _PIECE, _PIECE_BYTES = 5000, 8 << 20
 
 
@@ -59,13 +61,13 @@ class Repaired(NamedTuple):
     :ivar report: of the store as it is now.
     :ivar aside: the directory that has what was there before.
     :ivar removed: how many records did not verify; they are in a file in :ivar aside:.
-    :ivar state_lost: flushed items may be back.
+    :ivar lost: what else was lost, for people.
     """
 
     report: Report
     aside: Path
     removed: int
-    state_lost: bool
+    lost: "list[str]"
 
 
 def repair(store: Store, progress: Progress = nobody) -> Repaired:
@@ -86,10 +88,11 @@ def repair(store: Store, progress: Progress = nobody) -> Repaired:
         if store.kind == DIRECTORY:
             kept = aside.rename(kept)
             damaged.path = kept / damaged.path.name
-            state_lost = directories.repair(store.path, kept, damaged.add)
+            known = directories.repair(store.path, kept, damaged.add)
+            lost = [] if known else [STATE_LOST]
             give_to_owner(store.path, store.path)
         else:
-            state_lost = _rebuild(store.path, new, damaged, progress)
+            lost = _rebuild(store.path, new, damaged, progress)
             made = check(Store(LMDB, new), progress)
             if not made.whole:
                 raise OfflineError(f"what was made of {store} is not whole: nothing is changed")
@@ -100,7 +103,7 @@ def repair(store: Store, progress: Progress = nobody) -> Repaired:
         raise OfflineError(f"{fault.filename or store}: {fault.strerror}") from None
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-    return Repaired(report, kept, damaged.count, state_lost)
+    return Repaired(report, kept, damaged.count, lost)
 
 
 class _Damaged:
@@ -122,13 +125,14 @@ class _Damaged:
         self.count += 1
 
 
-def _rebuild(path: Path, new: Path, damaged: _Damaged, progress: Progress) -> bool:
+def _rebuild(path: Path, new: Path, damaged: _Damaged, progress: Progress) -> "list[str]":
     """
     Make a new store in the directory `new` of what is in `path`.
 
-    :return: whether its state had to be made of nothing.
+    :return: what is lost, besides records that do not verify.
     """
-    salvage = Salvage(readable(path, new.parent))
+    source, older = readable(path, new.parent)
+    salvage = Salvage(source)
     about = dict(pair for piece in salvage.pairs(ABOUT) for pair in piece)
     journalled = Journalled(path, number_in(about.get(FIRST_JOURNAL)), behind=True)
     state = journalled.state or _state_in(about.get(STATE))
@@ -145,7 +149,12 @@ def _rebuild(path: Path, new: Path, damaged: _Damaged, progress: Progress) -> bo
         prefixes = journalled.records.get(PREFIXES) or about.get(FLUSHED)
         making.finish(state, prefixes)
         tables.sync()
-    return state is None
+    lost = [f"a part of it could not be read: {fault}" for fault in sorted({*salvage.faults})]
+    if state is None:
+        lost.append(STATE_LOST)
+    if older:
+        lost.append("what the last transaction had written could not be found")
+    return lost
 
 
 def _state_in(record: Optional[bytes]) -> Optional[State]:

@@ -9,10 +9,12 @@ Each is a process, and one that dies is begun again behind the key that it died 
 costs what is on it; two of them cost what nobody knows the keys of between them.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from itertools import product
 from mmap import PAGESIZE
 from pathlib import Path
 from typing import Optional
@@ -95,38 +97,64 @@ class Salvage:
         self._is_broken = True
 
 
-def readable(path: Path, scratch: Path) -> Path:
+def readable(path: Path, scratch: Path) -> "tuple[Path, bool]":
     """
-    A directory of tables that can be opened: `path`, or a copy in `scratch`.
+    A directory of tables that can be opened: `path`, or a copy in `scratch`; and whether that is of
+    one transaction earlier.
 
-    A file of LMDB begins with two pages that say where its trees are, written by turns. It cannot
-    be opened when one of the two is damaged; but by the other all can still be found, except what
-    the last transaction has done.
+    A file of LMDB begins with two pages, written by turns, that say what it is and where its trees
+    are. It cannot be opened when either is damaged. What it is can be had from the other; where its
+    trees were one transaction earlier, too.
 
     :raises OfflineError: neither way leads to anything.
     """
     faults = []
-    for meta in (None, 0, 1):
-        tables = path if meta is None else _copy_by(path, scratch / f"meta-{meta}", meta)
+    for number, (first, older) in enumerate(((b"", False), *_first_pages(path))):
+        tables = _copy_with(path, scratch / f"pages-{number}", first) if first else path
         salvage = Salvage(tables)
         with closing(salvage.pairs(ITEMS)) as pieces:
-            if next(pieces, None) is not None or not salvage.faults:
-                return tables
+            # A store may be empty, but not for having been looked at in another way.
+            if next(pieces, None) is not None or not (first or salvage.faults):
+                return tables, older
         faults += salvage.faults
     raise OfflineError(f"nothing can be read of {path / 'data.mdb'}: {faults[0]}")
 
 
-def _copy_by(path: Path, copy: Path, meta: int) -> Path:
-    """A copy of the tables of which both first pages say what the one of that number does."""
+def _first_pages(path: Path) -> "Iterator[tuple[bytes, bool]]":
+    """What the first two pages may have been, and whether that is an earlier state."""
+    with open(path / "data.mdb", "rb") as file:
+        pages = [file.read(PAGESIZE) for _ in range(2)]
+        last = os.fstat(file.fileno()).st_size // PAGESIZE - 1
+    if len(pages[1]) < PAGESIZE:
+        return
+    trees = sorted((page[_TREES:_END] for page in pages), key=_number_of, reverse=True)
+    for tree, page in product(trees, pages):
+        content = page[_HEADER:_TREES] + tree[:_LAST] + last.to_bytes(8, sys.byteorder)
+        content += tree[_LAST + 8 :]
+        # A page begins with its number.
+        both = (
+            number.to_bytes(8, sys.byteorder) + page[8:_HEADER] + content + page[_END:]
+            for number in (0, 1)
+        )
+        yield b"".join(both), tree is not trees[0]
+
+
+# mdb.c, MDB_page and MDB_meta: the header of the page; magic, version, address and size of the map;
+# the two trees, the last page, the number of the transaction.
+_HEADER, _TREES, _END = 16, 40, 152
+_LAST = 96  # in the part that begins with the trees
+
+
+def _number_of(trees: bytes) -> int:
+    return int.from_bytes(trees[-8:], sys.byteorder)
+
+
+def _copy_with(path: Path, copy: Path, first: bytes) -> Path:
+    """A copy of the tables that begins with `first`."""
     copy.mkdir()
     shutil.copyfile(path / "data.mdb", copy / "data.mdb")
     with open(copy / "data.mdb", "r+b") as file:
-        content = file.read(2 * PAGESIZE)
-        page = content[meta * PAGESIZE :][:PAGESIZE]
-        for number in (0, 1):
-            file.seek(number * PAGESIZE)
-            # A page begins with its number.
-            file.write(number.to_bytes(8, sys.byteorder) + page[8:])
+        file.write(first)
     return copy
 
 

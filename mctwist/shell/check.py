@@ -58,7 +58,7 @@ def _as_json(repaired: Optional[Repaired]) -> "dict[str, Any]":
             **repaired.report.as_json(),
             "aside": str(repaired.aside),
             "removed": repaired.removed,
-            "state_lost": repaired.state_lost,
+            "lost": repaired.lost,
         }
     }
 
@@ -88,7 +88,7 @@ def _content(report: Report) -> str:
 def _print_repaired(repaired: Repaired) -> None:
     click.echo(f"repaired: {_content(repaired.report)}")
     click.echo(f"{repaired.removed:,} damaged records and the old files: {repaired.aside}")
-    if repaired.state_lost:
-        click.echo("the state was lost: items that were flushed and not yet swept are back")
+    for what in repaired.lost:
+        click.echo(f"lost: {what}")
     if not repaired.report.whole:
         click.echo("damaged still")
