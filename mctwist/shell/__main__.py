@@ -21,6 +21,9 @@ except ModuleNotFoundError as fault:
 #: The subcommands, by name: each is the function of that name in the module of that name. What is
 #: said of them here is what `mctwist --help` shows.
 COMMANDS = {
+    "backup": "Copy a store while its server goes on serving.",
+    "restore": "Put a backup back.",
+    "check": "Verify a store that no server has open, and repair it.",
     "passwd": "Add a user to an auth file, or set a password.",
 }
 
