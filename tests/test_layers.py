@@ -104,7 +104,7 @@ OUTSIDE = {
     "client": {"pymemcache"},
     "dumps": set(),
     "offline": {"lmdb"},
-    "shell": {"click", "pymemcache", "rich"},
+    "shell": {"click", "pymemcache", "rich", "zstandard"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),
