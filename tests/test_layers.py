@@ -8,7 +8,9 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     others' operations are as operations . auth -> interfaces, failures, passwords . failures,
     passwords, client, dumps -> nothing . shell -> client, dumps, passwords . contrib -> client .
     throwaway -> nothing . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces,
-    item, operations, and testing.serving, which has a server of its own, -> tap, options
+    item, operations, and testing.serving, which has a server of its own, -> tap, options .
+    offline -> backends, operations, interfaces, item, dumps . those commands of shell that work on
+    a directory -> offline
 """
 
 import ast
@@ -55,6 +57,7 @@ MAY = {
     "passwords": set(),
     "client": set(),
     "dumps": set(),
+    "offline": {*OPERATIONS, "backends", "dumps", "interfaces", "item"},
     "shell": {"client", "dumps", "passwords"},
     "contrib": {"client"},
     "log": set(),
@@ -68,6 +71,11 @@ MAY = {
     # Run by throwaway as a process of its own.
     "tethered": {"tap"},
 }  # type: dict[str, set[str]]
+
+#: The modules of commands that work on a data directory: these alone may import offline.
+ON_DIRECTORIES = {
+    f"shell.{name}" for name in ("backup", "check", "dump", "load", "restore", "stores")
+}
 
 #: What each part may import of others' packages, besides the standard library.
 OUTSIDE = {
@@ -84,6 +92,7 @@ OUTSIDE = {
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
     "backends.checkpoint": {"lmdb"},
+    "backends.reading": {"lmdb"},
     "backends.tables": {"lmdb"},
     "waiters": {"twisted"},
     "storage": {"zope.interface", "twisted"},
@@ -94,7 +103,8 @@ OUTSIDE = {
     "passwords": {"attrs"},
     "client": {"pymemcache"},
     "dumps": set(),
-    "shell": {"click", "pymemcache", "rich"},
+    "offline": {"lmdb"},
+    "shell": {"click", "pymemcache", "rich", "zstandard"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),
@@ -178,6 +188,8 @@ class LayerTests(SynchronousTestCase):
                 continue
             for imported in imports(tree, name):
                 layer = own(imported)
+                if layer == "offline" and name in ON_DIRECTORIES:
+                    continue
                 if layer is not None and layer != part:
                     may = MAY.get(name, MAY[part])
                     self.assertIn(layer, may, f"mctwist.{name} imports {imported}")
