@@ -6,7 +6,8 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
     interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
     others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords, client, dumps -> nothing . shell -> client, dumps, passwords . contrib -> client
+    passwords, client, dumps, throwaway -> nothing . shell -> client, dumps, passwords,
+    throwaway . contrib -> client . tethered -> tap
 """
 
 import ast
@@ -52,13 +53,16 @@ MAY = {
     "passwords": set(),
     "client": set(),
     "dumps": set(),
-    "shell": {"client", "dumps", "passwords"},
+    "shell": {"client", "dumps", "passwords", "throwaway"},
     "contrib": {"client"},
     "log": set(),
     "listen": set(),
     "options": {"listen", "log", "stats"},
     "tls": {"interfaces", "stats"},
     "testing": {"interfaces", "item", "operations"},
+    "throwaway": set(),
+    # Run by throwaway as a process of its own.
+    "tethered": {"tap"},
 }  # type: dict[str, set[str]]
 
 #: What each part may import of others' packages, besides the standard library.
@@ -87,6 +91,8 @@ OUTSIDE = {
     "client": {"pymemcache"},
     "dumps": set(),
     "shell": {"click", "pymemcache", "rich"},
+    "shell.repl.completion": {"prompt_toolkit"},
+    "shell.repl.prompt": {"click", "prompt_toolkit"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),
@@ -97,6 +103,8 @@ OUTSIDE = {
     "watch": set(),
     "tap": {"twisted", "zope.interface", "attrs"},
     "testing": {"twisted", "zope.interface"},
+    "throwaway": set(),
+    "tethered": {"twisted"},
 }  # type: dict[str, set[str]]
 
 #: By these a thread can be started, or handed work.
@@ -195,10 +203,10 @@ class LayerTests(SynchronousTestCase):
         # tap lends the users' checking the reactor's own.
         self.assertEqual(users, {"storage", "tap"})
 
-    def test_only_tap_asks_for_the_reactor_and_only_when_called(self) -> None:
+    def test_only_what_is_a_program_asks_for_the_reactor_and_only_when_called(self) -> None:
         for name, _, tree in modules():
             asked = "twisted.internet.reactor" in imports(tree, name)
-            self.assertEqual(asked, name == "tap", name)
+            self.assertEqual(asked, name in ("tap", "tethered"), name)
             for node in tree.body:
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     self.assertNotIn("twisted.internet.reactor", imports(node, name))
