@@ -15,9 +15,10 @@ from rich.text import Text
 
 from mctwist.client import Server
 from mctwist.shell.output import console
+from mctwist.shell.repl import answers
 from mctwist.shell.repl.answers import Found
-from mctwist.shell.repl.prompt import InMemoryHistory, Prompt, converse
-from mctwist.shell.repl.screen import How, Screen
+from mctwist.shell.repl.prompt import Prompt, converse
+from mctwist.shell.repl.screen import AS_FITS, How, Screen
 from mctwist.shell.repl.session import Session
 from mctwist.shell.repl.table import COMMANDS
 from mctwist.shell.shell import Lines
@@ -40,7 +41,7 @@ class Noted(Screen):
         self.last = ""
         self.cas = 0
 
-    def found(self, found: Found, how: How = How()) -> None:
+    def found(self, found: Found, how: How = AS_FITS) -> None:
         self.last = (found.value or b"").decode(errors="replace")
         self.cas = found.cas or 0
         super().found(found, how)
@@ -115,9 +116,7 @@ class Tour:
     def _wait(self) -> None:
         """Wait until `brief` is gone."""
         deadline = time.monotonic() + PATIENCE
-        while self._session.ask([b"get", b"brief"], lambda heard: heard.readline()) != b"END\r\n":
-            # What is left of the answer goes with the connection.
-            self._session.interrupted()
+        while self._session.ask([b"get", b"brief"], answers.values):
             if time.monotonic() > deadline:
                 raise click.ClickException("the demo failed: what should expire does not")
             time.sleep(0.05)
@@ -171,7 +170,7 @@ def demo(no_shell: bool) -> None:
     terminal the shell comes last, on that server.
     """
     try:
-        with ThrowawayServer() as server:
+        with ThrowawayServer(sync="always") as server:
             Tour(server).run()
             if not no_shell and sys.stdin.isatty() and sys.stdout.isatty():
                 _stay(server)
@@ -181,7 +180,7 @@ def demo(no_shell: bool) -> None:
 
 def _stay(server: ThrowawayServer) -> None:
     console().print(Text("\nThe server is yours now: help tells what there is, Ctrl-D ends it.\n"))
-    prompt = Prompt(InMemoryHistory())
+    prompt = Prompt()
     address = Server((server.host, server.port))
     session = Session(address, Screen(True), COMMANDS, prompt)
     session.see([b"greeting", b"visits"])

@@ -13,7 +13,7 @@ import click
 
 from mctwist.client import Server
 from mctwist.shell.options import as_json, of_server
-from mctwist.shell.repl.prompt import InMemoryHistory, Prompt, converse, greet, kept_history
+from mctwist.shell.repl.prompt import Prompt, converse, greet, kept_history
 from mctwist.shell.repl.screen import JsonScreen, Screen
 from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.table import COMMANDS
@@ -52,7 +52,7 @@ def shell(
         if not done:
             sys.exit(1)
         return
-    prompt = Prompt(InMemoryHistory() if no_history else kept_history())
+    prompt = Prompt(None if no_history else kept_history())
     session = Session(server, screen, COMMANDS, prompt)
     session.set_raw(raw)
     greet(session)

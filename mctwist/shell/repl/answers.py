@@ -62,7 +62,7 @@ def line(answers: BinaryIO) -> bytes:
 
 def values(answers: BinaryIO) -> "list[Found]":
     """What a get answers, or one of its kin."""
-    found = []
+    found: list[Found] = []
     while True:
         words = line(answers)
         if words == b"END":

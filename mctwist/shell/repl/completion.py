@@ -38,10 +38,7 @@ class WordCompleter(Completer):
             words = split(text)
         except BadWords:
             return
-        if words and not text[-1:].isspace():
-            begun = text[words.pop().start :]
-        else:
-            begun = ""
+        begun = text[words.pop().start :] if words and not text[-1:].isspace() else ""
         if begun and begun[0] in "\"'":
             return
         if _asks_for_path(words):

@@ -46,10 +46,7 @@ def edit(session: Session, call: Call) -> None:
         session.screen.note("nothing is changed, and nothing is sent")
         return
     words = [key, b"%d" % flags, b"%d" % ttl, b"%d" % len(new)]
-    if found:
-        words = [b"cas", *words, b"%d" % (found[0].cas or 0)]
-    else:
-        words = [b"add", *words]
+    words = [b"cas", *words, b"%d" % (found[0].cas or 0)] if found else [b"add", *words]
     try:
         answer = session.ask(words, answers.line, new)
     except (Trouble, Refused):

@@ -7,6 +7,7 @@ flag `b`, without a word; whoever types a `b` gives the key in base64 already.
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Optional
 
@@ -128,10 +129,8 @@ def key_in(words: "tuple[bytes, ...]") -> "tuple[bytes, tuple[bytes, ...]]":
         elif word != b"b":
             rest.append(word)
     if encoded:
-        try:
+        with suppress(Base64Error):
             key = b64decode(key, validate=True)
-        except Base64Error:
-            pass
     return key, tuple(rest)
 
 

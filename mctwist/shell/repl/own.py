@@ -194,7 +194,17 @@ _CHAPTERS = {
     "Numbers": ["incr", "decr"],
     "Many": ["keys", "del", "flush_all", "flush_prefix"],
     "Meta": ["mg", "ms", "md", "ma", "me", "mn", "mr", "mp"],
-    "Server": ["stats", "watch", "version", "verbosity", "cache_memlimit", "lru_crawler", "lru", "slabs", "extstore"],
+    "Server": [
+        "stats",
+        "watch",
+        "version",
+        "verbosity",
+        "cache_memlimit",
+        "lru_crawler",
+        "lru",
+        "slabs",
+        "extstore",
+    ],
     "More of it": ["shutdown", "refresh_certs"],
     "Shell": ["raw", "connect", "help", "exit", "quit"],
 }

@@ -72,10 +72,14 @@ def kept_history() -> History:
 
 
 class Prompt:
-    """Asks people, at a terminal. A `Keyboard`."""
+    """
+    Asks people, at a terminal. A `Keyboard`.
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    :param history: None: one for now.
+    """
+
+    def __init__(self, history: Optional[History] = None) -> None:
+        self._history = history or InMemoryHistory()
         self._lines: Optional[PromptSession[str]] = None
         self._plain: PromptSession[str] = PromptSession(style=_STYLE)
 

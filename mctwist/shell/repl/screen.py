@@ -41,6 +41,9 @@ class How(NamedTuple):
     cas: bool = False
 
 
+AS_FITS = How()
+
+
 class Screen:
     """
     Of people, where `terminal`; elsewhere of programs.
@@ -53,12 +56,12 @@ class Screen:
 
     # Answers
 
-    def found(self, found: Found, how: How = How()) -> None:
+    def found(self, found: Found, how: How = AS_FITS) -> None:
         """An item."""
         if not self.terminal:
             self._give(found, how)
             return
-        line = Text(f"{spelt(found.key)}: " if how.named else "", "bold")
+        line = _named(found.key, how.named)
         if found.value is not None:
             value = shown(found.value, how.kind, how.whole, self._console().width)
             if how.named and value.lines:
@@ -88,12 +91,12 @@ class Screen:
         if not self.terminal:
             self.note(f"{spelt(key)}: not found")
             return
-        line = Text(f"{spelt(key)}: " if named else "", "bold")
+        line = _named(key, named)
         self._print(line.append("(not found)", "dim"))
 
     def answer(self, word: str, meaning: str = "") -> None:
         """A word of the server's, and what it says besides."""
-        line = Text(seen(word), _STYLES.get(word, ""))
+        line = Text.assemble((seen(word), _STYLES.get(word, "")))
         if meaning and self.terminal:
             line.append(f"  {seen(meaning)}", "dim")
         self._print(line)
@@ -138,7 +141,7 @@ class Screen:
 
     def wrong(self, text: str, meaning: str = "") -> None:
         """Something is wrong."""
-        line = Text(seen(text), "red")
+        line = Text.assemble((seen(text), "red"))
         if meaning:
             line.append(f"\n{meaning}", "dim")
         self._say(line)
@@ -164,7 +167,7 @@ class Screen:
 class JsonScreen(Screen):
     """Of programs, to which each answer is an object of JSON on a line of its own."""
 
-    def found(self, found: Found, how: How = How()) -> None:
+    def found(self, found: Found, how: How = AS_FITS) -> None:
         fields = {**_spelt("key", found.key)}
         if found.value is not None:
             fields.update(_spelt("value", found.value))
@@ -206,7 +209,7 @@ class JsonScreen(Screen):
 class Hushed(Screen):
     """Of raw mode, in which the bytes are the answer. What is wrong is said all the same."""
 
-    def found(self, found: Found, how: How = How()) -> None:
+    def found(self, found: Found, how: How = AS_FITS) -> None:
         pass
 
     def missing(self, key: bytes, named: bool = False) -> None:
@@ -250,6 +253,10 @@ ABOUT = {
     "b": "b: the key is in base64",
 }
 _SAID = {("t", "-1"): "no ttl", ("h", "0"): "never fetched", ("h", "1"): "fetched before"}
+
+
+def _named(key: bytes, named: bool) -> Text:
+    return Text.assemble((f"{spelt(key)}: ", "bold")) if named else Text()
 
 
 def _about(found: Found, how: How) -> str:

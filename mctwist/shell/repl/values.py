@@ -211,7 +211,10 @@ def ascii_of(data: bytes) -> str:
 
 _SPELT = {
     **{code: f"\\x{code:02x}" for code in range(256) if not 32 <= code < 127},
-    ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord("\\"): "\\\\",
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+    ord("\\"): "\\\\",
 }
 
 

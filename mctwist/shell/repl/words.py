@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 _ESCAPES = {
     **{letter: letter.encode() for letter in "\\\"'*> -"},
-    "n": b"\n", "r": b"\r", "t": b"\t", "0": b"\0",
+    "n": b"\n",
+    "r": b"\r",
+    "t": b"\t",
+    "0": b"\0",
 }
 _UNESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\\": "\\\\", '"': '\\"'}
 _BLANK = " \t\r\n"
