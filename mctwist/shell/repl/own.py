@@ -135,7 +135,7 @@ def tell(session: Session, call: Call) -> None:
 
 def _overview(session: Session) -> Text:
     text = Text()
-    for title, names in _CHAPTERS.items():
+    for title, names in CHAPTERS.items():
         text.append(f"{title}\n", "bold")
         for name in names:
             command = session.commands[name]
@@ -188,7 +188,7 @@ with the values that you have typed; a line that begins with a space is not kept
 --no-history none is.""",
 }
 
-_CHAPTERS = {
+CHAPTERS = {
     "Values": ["get", "set", "add", "replace", "append", "prepend", "cas", "gets", "delete"],
     "Time": ["ttl", "touch", "gat", "gats"],
     "Numbers": ["incr", "decr"],

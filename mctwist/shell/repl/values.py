@@ -18,7 +18,7 @@ MOST_HEX, MOST_TEXT = 256, 4096
 MOST_JSON = 1 << 20
 
 #: The share of letters that are not to be seen, from which on it is no text.
-_UNSEEN = 0.1
+_UNSEEN = 0.3
 
 _INTEGER = re.compile(rb"-?[0-9]{1,20} *").fullmatch
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,\s"]+', re.DOTALL).finditer
@@ -90,14 +90,12 @@ def _json(value: bytes, whole: bool, width: int) -> Shown:
     lines = _json_lines(value)
     if lines is None:
         return _text(value, whole, width)
-    text = Text()
-    left = len(value) if whole else MOST_TEXT
+    text, taken = Text(), 0
     for number, line in enumerate(lines):
-        if len(text) > left:
-            return Shown(text, max(len(value) - len(text), 1), True)
-        if number:
-            text.append("\n")
-        text.append_text(line)
+        if len(text) > MOST_TEXT and not whole:
+            return Shown(text, max(len(value) - taken, 1), True)
+        taken += len(line.plain.strip().encode())
+        text.append("\n" if number else "").append_text(line)
     return Shown(text, lines=True)
 
 
