@@ -5,7 +5,9 @@ The rule: Ctrl-C never ends it. At the prompt it clears the line; while a comman
 that, and the connection with it, so that the rest of the answer is read by nobody.
 """
 
+import asyncio
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
@@ -18,6 +20,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.styles import Style
 
 from mctwist.client import REFUSED
+from mctwist.shell.output import Terminated
 from mctwist.shell.repl.completion import WordCompleter
 from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.wire import Trouble
@@ -91,7 +94,7 @@ class Prompt:
         """
         if self._lines is None:
             self._lines = self._made(session)
-        return self._lines.prompt(lambda: _prompt(session))
+        return _asked(self._lines, lambda: _prompt(session))
 
     def _made(self, session: Session) -> "PromptSession[str]":
         lines: PromptSession[str] = PromptSession(
@@ -109,16 +112,37 @@ class Prompt:
     def more(self, prompt: str) -> Optional[str]:
         try:
             # Such a line ends as it does in the protocol.
-            return self._plain.prompt(prompt) + "\r"
+            return _asked(self._plain, prompt) + "\r"
         except EOFError:
             return None
 
     def agrees(self, question: str) -> Optional[bool]:
         try:
-            answer = self._plain.prompt(f"{question} [y/N] ")
+            answer = _asked(self._plain, f"{question} [y/N] ")
         except EOFError:
             return False
         return answer.strip().lower() in ("y", "yes")
+
+
+def _asked(lines: "PromptSession[str]", prompt: Any) -> str:
+    """
+    What is typed at `prompt`.
+
+    A SIGTERM ends it from within, for from without the terminal would not be put right again.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+
+    def listen() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+
+    def terminate() -> None:
+        if lines.app.is_running and not lines.app.is_done:
+            lines.app.exit(exception=Terminated())
+
+    try:
+        return lines.prompt(prompt, pre_run=listen)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_open(text: str) -> bool:

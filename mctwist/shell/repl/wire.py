@@ -72,9 +72,10 @@ class Wire:
             self.close()
             raise
         self._connection = connection
-        self.unreachable = False
         if self._met and connection.sock is not before_socket:
-            self._note(f"the connection was lost: connected to {self.server} again")
+            lost = "" if self.unreachable else "the connection was lost: "
+            self._note(f"{lost}connected to {self.server} again")
+        self.unreachable = False
         self._met = True
         return connection
 
