@@ -144,7 +144,8 @@ def test_leaving(terminal: Terminal, word: str) -> None:
 def test_tab(terminal: Terminal) -> None:
     terminal.type("set greeting hello")
     terminal.send("get gre\t")
-    terminal.seen("greeting")
+    # Of a word, what is there already may be left as it is.
+    terminal.seen("eting")
     terminal.send(ENTER)
     assert text_of(terminal.seen(BEGUN)).endswith("hello")
     terminal.send("mg greeting \t")
@@ -152,7 +153,7 @@ def test_tab(terminal: Terminal) -> None:
     terminal.send(CTRL_C)
     terminal.seen(BEGUN)
     terminal.send("flush_p\t")
-    terminal.seen("flush_prefix")
+    terminal.seen("refix")
 
 
 def test_a_value_over_several_lines(terminal: Terminal) -> None:
@@ -195,7 +196,7 @@ def test_the_history_is_kept(start: "Callable[..., Terminal]", tmp_path: Path) -
     assert "unseen" not in path.read_text()
     second = start()
     second.send(UP + UP)
-    second.seen("set k hello")
+    second.seen("hello")
     second.send(ENTER)
     second.seen("STORED")
 

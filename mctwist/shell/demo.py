@@ -84,11 +84,11 @@ class Tour:
             f"A mctwist server, on {server.address}, is process {server.pid}. "
             "It and its values go when this ends."
         )
-        self._store()
-        self._compare()
-        self._expire()
-        self._kill()
-        self._session.close()
+        try:
+            for chapter in (self._store, self._compare, self._expire, self._kill):
+                chapter()
+        finally:
+            self._session.close()
 
     def _store(self) -> None:
         self._tell("A value is stored under a key, and is on disk before the answer comes:")

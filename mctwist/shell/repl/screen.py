@@ -158,7 +158,11 @@ class Screen:
         _write(output.console(stderr=True), text)
 
     def _print(self, text: Text) -> None:
-        _write(self._console(), text)
+        if self.terminal:
+            _write(self._console(), text)
+        else:
+            # Rich would make spaces of tabs.
+            sys.stdout.write(_spellable(text.plain, sys.stdout.encoding) + "\n")
 
     def _console(self) -> Console:
         return output.console()
@@ -284,9 +288,10 @@ def _spelt(name: str, data: bytes) -> "dict[str, Any]":
 
 
 def _write(console: Console, text: Text) -> None:
-    encoding = console.encoding
-    try:
-        text.plain.encode(encoding)
-    except UnicodeEncodeError:
-        text = Text(text.plain.encode(encoding, "backslashreplace").decode(encoding))
-    console.print(text)
+    plain = _spellable(text.plain, console.encoding)
+    console.print(text if plain == text.plain else Text(plain))
+
+
+def _spellable(text: str, encoding: str) -> str:
+    """`text`, of which is spelt what `encoding` has not."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
