@@ -114,5 +114,5 @@ def test_an_answer_that_is_another_ends_it() -> None:
     # This one has lost what it had when it is started again.
     with ThrowawayServer("--storage", "memory:") as server:
         tour = Tour(server)
-        with pytest.raises(click.ClickException, match="get greeting is answered '.not found.'"):
+        with pytest.raises(click.ClickException, match="get greeting is answered"):
             tour.run()
