@@ -21,7 +21,9 @@ from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.table import COMMANDS
 from mctwist.shell.shell import Lines
 from mctwist.throwaway import ThrowawayServer
+from tests.certificates import make_identity
 from tests.processes import PATIENCE, ROOT, Connection, eventually, program
+from tests.processes import Server as Process
 
 #: A session as it is typed, and what it prints.
 TOLD = [
@@ -217,6 +219,8 @@ def test_errors_are_explained(mctwist: str, make: "Callable[[str], Typed]") -> N
         ("del k*", "that would delete 1 key: say --yes"),
         ("get k > /nowhere/at/all", "/nowhere/at/all: No such file"),
         ("set k --file /nowhere", "/nowhere: No such file"),
+        ("set k --file ~nobodyatall/f", "home"),
+        ('set k --file "\\x00"', "null byte"),
         ("get nothing > /nowhere", "not found: /nowhere is not written"),
         ("help nothing", "no help on nothing"),
         ("connect a:b", "is not HOST:PORT"),
@@ -299,6 +303,14 @@ def test_a_value_is_given_byte_by_byte(address: str, tmp_path: Path) -> None:
     assert done.out.encode("latin-1") == b"STORED\n" + value + b"\n"
     assert done[::2] == (0, f"5.1 kB in {other}\n")
     assert other.read_bytes() == value
+
+
+def test_elsewhere_a_value_is_shown_where_it_is_asked_for(mctwist: str) -> None:
+    lines = ("set k '{\"a\":1}'", "get k --as hex", "get k --as json", "get k")
+    done = shell(mctwist, *(word for line in lines for word in ("-c", line)))
+    first, *rest = done.out.splitlines()[1:]
+    assert first.startswith("00000000  7b 22 61 22 3a 31 7d  ")
+    assert rest == ["{", '  "a": 1', "}", '{"a":1}']
 
 
 def test_what_fails_is_told_and_the_rest_is_done(address: str) -> None:
@@ -457,3 +469,26 @@ def test_a_session_is_left(mctwist: str, make: "Callable[[str], Typed]") -> None
         with pytest.raises(Left):
             make(mctwist).session.run(line)
     assert shell(mctwist, given="version\nexit\nnonsense\n").status == 0
+
+
+def test_over_tls_as_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = make_identity(tmp_path)
+    users = tmp_path / "users"
+    users.write_text("alice:open sesame\n")
+    users.chmod(0o600)
+    with Process(tmp_path, "--auth-file", str(users), *identity.options) as server:
+        ((host, port),) = server.addresses()
+        asked = ("--tls-ca", str(identity.certificate_file), "--user", "alice")
+        given = "set k hello\nget k\n"
+        monkeypatch.setenv("MCTWIST_PASSWORD", "open sesame")
+        assert shell(f"{host}:{port}", *asked, given=given) == (0, "STORED\nhello\n", "")
+        monkeypatch.setenv("MCTWIST_PASSWORD", "guessed")
+        done = shell(f"{host}:{port}", *asked, given="get k\n")
+        assert (done.status, done.out) == (1, "")
+        assert "does not let you in: CLIENT_ERROR authentication failure" in done.err
+
+
+def test_over_a_unix_socket(tmp_path: Path) -> None:
+    with Process(tmp_path, "-s", str(tmp_path / "socket")):
+        done = shell(f"unix:{tmp_path}/socket", given="set k hello\nget k\n")
+    assert done == (0, "STORED\nhello\n", "")

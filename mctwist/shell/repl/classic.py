@@ -14,6 +14,9 @@ from mctwist.shell.repl.screen import How
 from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.values import seen, size_of
 
+# A file that is not there, a home that nobody has, a name that none can have.
+_UNREACHABLE = (OSError, RuntimeError, ValueError)
+
 _EXPLAINED = {
     "NOT_STORED": {
         "add": "there is one already",
@@ -39,8 +42,8 @@ def value_of(call: Call) -> bytes:
         return call.data[1]
     try:
         return Path(path).expanduser().read_bytes()
-    except OSError as fault:
-        raise Wrong(f"{seen(path)}: {fault.strerror or fault}") from None
+    except _UNREACHABLE as fault:
+        raise Wrong(f"{seen(path)}: {getattr(fault, 'strerror', None) or fault}") from None
 
 
 def store(session: Session, call: Call) -> None:
@@ -119,8 +122,8 @@ def keep(session: Session, call: Call, value: Optional[bytes]) -> None:
         raise Wrong(f"not found: {seen(path)} is not written")
     try:
         Path(path).expanduser().write_bytes(value)
-    except OSError as fault:
-        raise Wrong(f"{seen(path)}: {fault.strerror or fault}") from None
+    except _UNREACHABLE as fault:
+        raise Wrong(f"{seen(path)}: {getattr(fault, 'strerror', None) or fault}") from None
     session.screen.note(f"{size_of(len(value))} in {seen(path)}")
 
 

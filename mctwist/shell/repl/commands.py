@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Callable, NamedTuple, Optional
 
-from mctwist.shell.repl.values import KINDS, seen
+from mctwist.shell.repl.values import ASKED, seen
 from mctwist.shell.repl.words import Word
 
 #: The last exptime that is relative (memcached.c, REALTIME_MAXDELTA).
@@ -230,8 +230,8 @@ def spell(key: bytes, flags: "Sequence[bytes]" = ()) -> "tuple[bytes, list[bytes
 
 
 def _kind(word: Word) -> str:
-    if word.text not in KINDS:
-        raise Wrong(f"a value is shown as {', '.join(KINDS)}")
+    if word.text not in ASKED:
+        raise Wrong(f"a value is shown as {', '.join(ASKED)}")
     return word.text
 
 
@@ -240,7 +240,7 @@ OPTIONS = {
     "ttl": Option("TTL", "how long it is kept: 90, 90s, 5m, 2h, 7d; 0: for ever", exptime),
     "file": Option("PATH", "the value is what is in that file", lambda word: word.text),
     "edit": Option("", "edit the present value with $VISUAL or $EDITOR"),
-    "as": Option("KIND", f"show the value as {', '.join(KINDS)}", _kind),
+    "as": Option("KIND", f"show the value as {', '.join(ASKED)}", _kind),
     "all": Option("", "show the value however long it is"),
     "output": Option(
         "PATH", "write the value into that file; > PATH for short", lambda word: word.text

@@ -13,7 +13,7 @@ from prompt_toolkit.document import Document
 from mctwist.shell.repl.commands import OPTIONS, Command
 from mctwist.shell.repl.own import TOPICS
 from mctwist.shell.repl.session import Session
-from mctwist.shell.repl.values import KINDS
+from mctwist.shell.repl.values import ASKED
 from mctwist.shell.repl.words import BadWords, Word, spelt, split
 
 #: Keys that are offered at once.
@@ -57,7 +57,7 @@ class WordCompleter(Completer):
         if command is None:
             return
         if _takes_kind(words):
-            yield from ((name, "") for name in KINDS)
+            yield from ((name, "") for name in ASKED)
         elif begun.startswith("--"):
             for name in command.options:
                 yield f"--{name}", OPTIONS[name].help

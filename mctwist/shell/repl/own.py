@@ -139,7 +139,7 @@ def _overview(session: Session) -> Text:
         text.append(f"{title}\n", "bold")
         for name in names:
             command = session.commands[name]
-            text.append(f"  {name:<13}", "cyan")
+            text.append(f"  {name:<14}", "cyan")
             text.append(f" {command.summary}\n")
     text.append("help COMMAND", "bold")
     text.append(" tells more, with an example; also help quoting, help raw, help editing.")

@@ -31,7 +31,7 @@ class How(NamedTuple):
     """
     How values are shown.
 
-    :ivar kind: of `values.KINDS`; None: as fits. :ivar whole: however long they are.
+    :ivar kind: of `values.ASKED`; None: as fits. :ivar whole: however long they are.
     :ivar named: with their keys, for several were asked for. :ivar cas: with their CAS uniques.
     """
 
@@ -65,6 +65,7 @@ class Screen:
         if found.value is not None:
             value = shown(found.value, how.kind, how.whole, self._console().width)
             if how.named and value.lines:
+                line.right_crop(1)
                 line.append("\n")
             line.append_text(value.text)
             if value.more:
@@ -79,7 +80,10 @@ class Screen:
         # Such as are named may have any bytes in them all the same.
         data = b"" if not how.named else spelt(found.key).encode() + b": "
         if found.value is not None:
-            data += found.value + b"\n"
+            value = found.value
+            if how.kind not in (None, "raw"):
+                value = shown(value, how.kind, how.whole).text.plain.encode()
+            data += value + b"\n"
         about = _about(found, how)
         if about and (how.cas or found.more):
             data += about.encode() + b"\n"

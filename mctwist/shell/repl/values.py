@@ -41,7 +41,7 @@ def shown(value: bytes, kind: Optional[str] = None, whole: bool = False, width: 
     """
     `value` to be seen.
 
-    :param kind: of `KINDS`; None: what fits.
+    :param kind: of `ASKED`; None: what fits.
     :param whole: leave nothing out, however long it is.
     :param width: columns that a hex dump may take.
     """
@@ -122,6 +122,9 @@ KINDS: "dict[str, Callable[[bytes, bool, int], Shown]]" = {
     "raw": _raw,
     "integer": _integer,
 }
+
+#: Those that may be asked for.
+ASKED = ("text", "json", "hex", "raw")
 
 
 # JSON
