@@ -171,6 +171,16 @@ class ITransaction(Interface):
             kept.
         """
 
+    def restore(key: bytes, item: Item) -> Item:
+        """
+        Replace what is under `key` by what was an item elsewhere, with its kind, its marks, its
+        CAS unique and the time of its last access. Raises as `put` does.
+
+        Its sequence number and its place are new. The sequence numbers that follow are above its
+        CAS unique, as far as that is below 2^62: so what is made of them, a CAS unique or the end
+        of a key, is not what some state of it has had elsewhere.
+        """
+
     def delete(key: bytes) -> None:
         """Remove what is under `key`, if anything. Raises as `put` does."""
 
@@ -275,12 +285,15 @@ class IBackend(Interface):
         :raises NeedsWrite: a step wants to write.
         """
 
-    def walk(prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+    def walk(prefix: bytes, now: int, whole: bool = False) -> "Iterator[list[Entry]]":
         """
         What is live and has a key that begins with `prefix`, in no order, in short pieces.
 
         Each piece is read when it is asked for, so that no state of the store is held for long.
         What is stored all the while comes once, what comes or goes meanwhile may or may not.
+
+        :param whole: with the values. A piece ends when it holds as many bytes of them as an
+            instalment may.
         """
 
     def scan(cursor: int, most: int, now: int) -> tuple[list[Entry], int]:
@@ -340,12 +353,13 @@ class IStorage(Interface):
             failed is in the results.
         """
 
-    def walk(prefix: bytes = b"") -> Any:
+    def walk(prefix: bytes = b"", whole: bool = False) -> Any:
         """
-        What is stored under keys that begin with `prefix`.
+        What is stored under keys that begin with `prefix`; else as `IBackend.walk`.
 
         :return: a function that is called for each piece, and returns a Deferred of a list of
-            `Entry`; of None at the end. It fails with `StorageError`.
+            `Entry`, of what has not expired when it fires; of None at the end. It fails with
+            `StorageError`.
         """
 
     def scan(cursor: int, most: int) -> Any:

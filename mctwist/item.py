@@ -22,6 +22,7 @@ TYPED = 1
 #: Marks: bits of `Item.marks`.
 STALE = 1
 WON = 2
+#: It had been fetched when this state was made; whether it has been since is for `accessed` to say.
 FETCHED = 4
 KEPT = 8
 BINARY_KEY = 16
@@ -75,9 +76,9 @@ class Item(NamedTuple):
 
 class Entry(NamedTuple):
     """
-    What a listing tells of an item, and a log of evictions: all but the value.
+    What a listing tells of an item, and a log of evictions.
 
-    :ivar item: the item, its value left out (b"").
+    :ivar item: the item, its value left out (b"") unless it has been asked for whole.
     :ivar length: bytes of its value.
     :ivar accessed: seconds since the epoch of the last access.
     :ivar fetched: it has been fetched since it was written.

@@ -22,6 +22,7 @@ from mctwist.operations import (
     EXISTS,
     NOT_FOUND,
     NOT_NUMERIC,
+    NOT_STORED,
     RELATIVE,
     STORED,
     Outcome,
@@ -210,6 +211,39 @@ def count(
     expiry, told, _ = _on(terms, item.expiry, transaction.now)
     number = counted(number, delta, up)
     return STORED, renumbered(transaction, key, item, number, expiry, new), told
+
+
+def restore(
+    transaction: ITransaction,
+    key: bytes,
+    value: bytes,
+    flags: int,
+    expiry: int,
+    marks: int,
+    cas: Optional[int],
+    kind: int,
+    accessed: Optional[int],
+    adds: bool,
+) -> Outcome:
+    """
+    mi: an item as it was told elsewhere, unless it has expired since.
+
+    :param expiry: milliseconds since the epoch; 0: never. :param cas: None: a new one.
+    :param accessed: when it was last, in seconds since the epoch; None: now.
+    :param adds: only where there is nothing.
+    """
+    now = transaction.now
+    if 0 < expiry <= now:
+        return NOT_STORED, None
+    if adds:
+        there = transaction.get(key)
+        if there is not None:
+            return NOT_STORED, there
+    second = now // 1000
+    last = second if accessed is None else min(accessed, second)
+    new = transaction.sequence + 1 if cas is None else cas
+    item = Item(kind, marks, flags, expiry, new, 0, 0, last, value)
+    return STORED, transaction.restore(key, item)
 
 
 def _on(terms: Terms, expiry: int, now: int, created: bool = False) -> "tuple[int, int, bool]":

@@ -212,8 +212,8 @@ class Options(usage.Options):
         ["disable-flush-all", "F", "Refuse the flush_all and flush_prefix commands."],
         ["disable-evictions", "M", "At the limit refuse what grows, and evict nothing."],
         ["disable-watch", "W", "Refuse the watch command."],
-        ["disable-dumping", "X", "Refuse what lists keys: lru_crawler metadump and mgdump, stats "
-         "cachedump, and stats detail."],
+        ["disable-dumping", "X", "Refuse what lists keys: lru_crawler metadump, mgdump and "
+         "itemdump, stats cachedump, and stats detail."],
         *[[name, letter, f"Accepted; {why}."] for letter, name, takes, why in _MEANINGLESS
           if not takes],
     ]  # fmt: skip

@@ -200,15 +200,24 @@ class StorageService(Service):
             # The backend calls it in the storage thread.
             self._backend.evicted = partial(self._reactor.callFromThread, callback)
 
-    def walk(self, prefix: bytes = b"") -> "Callable[[], Deferred[Optional[list[Entry]]]]":
-        pieces = self._backend.walk(prefix, self.now())
+    def walk(
+        self, prefix: bytes = b"", whole: bool = False
+    ) -> "Callable[[], Deferred[Optional[list[Entry]]]]":
+        pieces = self._backend.walk(prefix, self.now(), whole)
 
         def next_piece() -> "Deferred[Optional[list[Entry]]]":
             if not self.running:
                 return fail(StorageError("the store is closed"))
-            return self._look_through(next, pieces, None)
+            return self._look_through(next, pieces, None).addCallback(self._unexpired)
 
         return next_piece
+
+    def _unexpired(self, piece: "Optional[list[Entry]]") -> "Optional[list[Entry]]":
+        """A walk may take hours, and knows only what time it was when it began."""
+        if piece is None:
+            return None
+        now = self.now()
+        return [entry for entry in piece if not 0 < entry.item.expiry <= now]
 
     def scan(self, cursor: int, most: int) -> "Deferred[tuple[list[Entry], int]]":
         if not self.running:

@@ -11,11 +11,13 @@ of every package there is, and imports them all where it may not write down what
 
 import os
 import shutil
+from contextlib import suppress
 from typing import Any, ClassVar, Optional
 
 from twisted.application.app import run
 from twisted.application.service import ServiceMaker
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]  # no __all__
@@ -52,7 +54,9 @@ class Tether(FileDescriptor):
     def readConnectionLost(self, reason: Failure) -> None:
         super().readConnectionLost(reason)
         self.parted = True
-        self._stop()
+        # Where it is stopping anyway.
+        with suppress(ReactorNotRunning):
+            self._stop()
 
 
 def main(folder: str) -> None:

@@ -105,8 +105,8 @@ class ThrowawayServer:
         return self._folder / "server.log"
 
     def log(self) -> str:
-        """What is in `log_file`."""
-        return self.log_file.read_text("utf-8", "replace")
+        """What is in `log_file`; nothing where there is none."""
+        return "" if self._folder is None else self.log_file.read_text("utf-8", "replace")
 
     def start(self) -> None:
         """
@@ -117,6 +117,7 @@ class ThrowawayServer:
         """
         if self._runs():
             raise RuntimeError("the server is running")
+        first = self._folder is None
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="mctwist-"))
         ports_file = self._folder / "ports"
@@ -125,7 +126,11 @@ class ThrowawayServer:
             self._launch(self._folder, ports_file)
             self._wait_for(ports_file)
         except BaseException:
-            self.stop()
+            # What an earlier start has led to is kept for a later one.
+            if first:
+                self.stop()
+            else:
+                self.kill()
             raise
         _, kind, where = ports_file.read_text().splitlines()[0].split(" ", 2)
         if kind == "unix":

@@ -371,6 +371,7 @@ _STORES: "dict[Operation, str]" = {
     operations.append: "append",
     operations.prepend: "prepend",
     operations.compare_and_swap: "cas",
+    meta_operations.restore: "set",
     simpledb_operations.store: "set",
     simpledb_operations.add: "add",
     simpledb_operations.swap: "set",

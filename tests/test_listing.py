@@ -74,8 +74,8 @@ class Reader(Socket):
 class Faulty(MemoryBackend):
     """A store that cannot be walked to the end."""
 
-    def walk(self, prefix: bytes, now: int) -> Any:
-        yield next(super().walk(prefix, now))
+    def walk(self, prefix: bytes, now: int, whole: bool = False) -> Any:
+        yield next(super().walk(prefix, now, whole))
         raise StorageError("the disk is gone")
 
 

@@ -45,6 +45,9 @@ from mctwist.testing import (
     step,
 )
 from mctwist.waiters import MOST_WAITERS, Awaited, Waiters
+from tests import DRAWN_IS_COMPARED
+
+suppress = DRAWN_IS_COMPARED
 
 #: Behind every key of a test.
 LAST = b"\xff\xff"
@@ -113,8 +116,8 @@ class ScriptedBackend:
         self._note("maintain")
         self.due, self.due_again = self.due_again, False
 
-    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
-        return self._memory.walk(prefix, now)
+    def walk(self, prefix: bytes, now: int, whole: bool = False) -> "Iterator[list[Entry]]":
+        return self._memory.walk(prefix, now, whole)
 
     def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
         self._note("scan")

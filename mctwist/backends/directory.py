@@ -42,6 +42,7 @@ from mctwist.backends.transaction import (
     Change,
     Snapshot,
     Transaction,
+    in_pieces,
     listed,
     look,
     run,
@@ -182,14 +183,10 @@ class DirectoryBackend:
     def _snapshot(self, now: int) -> Snapshot:
         return Snapshot(self._read, self._sieve.stamp_of, self._sieve, self._state, now)
 
-    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+    def walk(self, prefix: bytes, now: int, whole: bool = False) -> "Iterator[list[Entry]]":
         self._check_open()
         keys = (key for key in self._keys() if key.startswith(prefix))
-        while True:
-            piece = list(islice(keys, PIECE))
-            if not piece:
-                return
-            yield listed(self._snapshot(now), piece)
+        yield from in_pieces(keys, PIECE, lambda some: listed(self._snapshot(now), some, whole))
 
     def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
         self._check_open()

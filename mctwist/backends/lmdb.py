@@ -64,6 +64,7 @@ from mctwist.backends.transaction import (
     Read,
     Snapshot,
     Transaction,
+    in_pieces,
     listed,
     look,
     run,
@@ -108,7 +109,7 @@ _ELSEWHERE: Any = object()
 @implementer(IBackend)
 class LMDBBackend:
     """
-    :param sync: "always", "relaxed" or "never" (see the README, "What is kept when").
+    :param sync: "always", "relaxed" or "never" (docs/durability.md).
     :param limit: bytes of items, as memcached counts them, above which nothing may grow; for
         what that means on the disk see `packing`.
     :param evicts: above the limit items are evicted; if not, what would grow is refused.
@@ -337,7 +338,10 @@ class LMDBBackend:
             if end is not None:
                 end()
 
-    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+    def walk(self, prefix: bytes, now: int, whole: bool = False) -> "Iterator[list[Entry]]":
+        def entries(keys: "Iterator[bytes]") -> "list[Entry]":
+            return self._entries(keys, now, whole)
+
         # What is not in LMDB yet comes first: it may be, before the walk gets there.
         recent, frozen = self._layers
         early = {
@@ -346,19 +350,16 @@ class LMDBBackend:
             for key in list(records)
             if key != PREFIXES and key.startswith(prefix)
         }
-        keys = iter(early)
-        while True:
-            piece = list(islice(keys, PIECE))
-            if not piece:
-                break
-            yield self._entries(piece, now)
+        yield from in_pieces(iter(early), PIECE, entries)
         start = prefix
         while self._tables is not None:
             found = self._tables.from_key(start, prefix, PIECE, PIECE_BYTES)
             if not found:
                 return
             start = found[-1][0] + b"\0"
-            yield self._entries([key for key, _ in found if key not in early], now)
+            keys = [key for key, _ in found if key not in early]
+            del found  # before somebody takes his time over the piece
+            yield from in_pieces(iter(keys), PIECE, entries)
 
     def scan(self, cursor: int, most: int, now: int) -> "tuple[list[Entry], int]":
         return scan(self._behind, lambda keys: self._entries(keys, now), cursor, most)
@@ -375,10 +376,11 @@ class LMDBBackend:
             found += frozen.order.behind(place, most)
         return sorted(set(found))[:most]
 
-    def _entries(self, keys: "list[bytes]", now: int) -> "list[Entry]":
+    def _entries(self, keys: Iterable[bytes], now: int, whole: bool = False) -> "list[Entry]":
+        """As `listed`."""
         read, stamp_of, _, end = self._begin()
         try:
-            return listed(Snapshot(read, stamp_of, self._sieve, self._state, now), keys)
+            return listed(Snapshot(read, stamp_of, self._sieve, self._state, now), keys, whole)
         finally:
             end()
 

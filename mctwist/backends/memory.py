@@ -7,7 +7,6 @@ order, and exact places, are kept beside it from when somebody first asks for th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from threading import Lock
 from typing import Any, Callable, Optional
 
@@ -21,7 +20,15 @@ from mctwist.backends.sieve import MOST_VISITS, Sieve
 from mctwist.backends.sorted_keys import SortedKeys
 from mctwist.backends.state import State
 from mctwist.backends.tally import Tally
-from mctwist.backends.transaction import Change, Snapshot, Transaction, listed, look, run
+from mctwist.backends.transaction import (
+    Change,
+    Snapshot,
+    Transaction,
+    in_pieces,
+    listed,
+    look,
+    run,
+)
 from mctwist.interfaces import IBackend, Results, Steps
 from mctwist.item import Entry, Item
 
@@ -152,16 +159,15 @@ class MemoryBackend:
     def written(self) -> "Iterable[bytes]":
         return (key for key, item, _ in self._changes if item is not None)
 
-    def walk(self, prefix: bytes, now: int) -> "Iterator[list[Entry]]":
+    def walk(self, prefix: bytes, now: int, whole: bool = False) -> "Iterator[list[Entry]]":
         with self._lock:
-            keys = iter([key for key in self._items if key.startswith(prefix)])
-        while True:
-            piece = list(islice(keys, PIECE))
-            if not piece:
-                return
+            keys = [key for key in self._items if key.startswith(prefix)]
+
+        def entries(some: "Iterator[bytes]") -> "list[Entry]":
             with self._lock:
-                entries = listed(self._snapshot(now), piece)
-            yield entries
+                return listed(self._snapshot(now), some, whole)
+
+        yield from in_pieces(iter(keys), PIECE, entries)
 
     def _snapshot(self, now: int) -> Snapshot:
         return Snapshot(

@@ -11,8 +11,8 @@ Both see their keys in order where the store does. A transaction has gaps of its
 copy of the store's when somebody first asks, which take over from those with the commit.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, Callable, Optional
 
 from zope.interface import implementer
@@ -35,11 +35,14 @@ from mctwist.interfaces import (
     StoreFull,
     Unsupported,
 )
-from mctwist.item import BYTES, KEPT, Entry, Item, size_in_memcached, without_value
+from mctwist.item import BYTES, FETCHED, KEPT, Entry, Item, size_in_memcached, without_value
 
 #: A batch ends when its results, or the values that it has read to write, or written, hold this
 #: many bytes; the rest waits.
 MOST_BATCH_BYTES = 16 << 20
+
+#: From here on a CAS unique is taken for a client's own, and not for a sequence number.
+MOST_SEQUENCE = 1 << 62
 
 #: A snapshot passes over so many dead keys in a row: more is for the storage thread, to do once.
 PATIENCE = 2000
@@ -156,6 +159,9 @@ class Snapshot(_View):
         cas: Optional[int] = None,
         kind: int = BYTES,
     ) -> Item:
+        raise NeedsWrite
+
+    def restore(self, key: bytes, item: Item) -> Item:
         raise NeedsWrite
 
     def delete(self, key: bytes) -> None:
@@ -329,6 +335,16 @@ class Transaction(_View):
         item = self._items[key] = _new(Item, fields)
         return item
 
+    def restore(self, key: bytes, item: Item) -> Item:
+        # Of the place that the key had it is known when that was visited: it gets another.
+        self.delete(key)
+        kind, marks, flags, expiry, cas, _, _, accessed, value = item
+        made = self.put(key, value, flags, expiry, marks, cas, kind)
+        made = self._items[key] = made._replace(accessed=accessed)
+        if self.state.sequence < cas < MOST_SEQUENCE:
+            self.state.sequence = cas
+        return made
+
     def delete(self, key: bytes) -> None:
         old = self._raw(key)
         if old is None:
@@ -485,7 +501,7 @@ class Transaction(_View):
 def _accessed(item: Item, stamp: int) -> tuple[int, bool]:
     second, sequence = seen(stamp)
     fetched = sequence >= item.sequence and second >= item.accessed
-    return max(second, item.accessed), fetched
+    return max(second, item.accessed), fetched or bool(item.marks & FETCHED)
 
 
 def run(transaction: Transaction, lists: Sequence[Steps]) -> list[Results]:
@@ -568,12 +584,35 @@ def look(snapshot: Snapshot, steps: Steps) -> Results:
     return results
 
 
-def listed(snapshot: Snapshot, keys: Sequence[bytes]) -> "list[Entry]":
-    """What a listing tells of those of `keys` that are live."""
+def listed(snapshot: Snapshot, keys: Iterable[bytes], whole: bool = False) -> "list[Entry]":
+    """
+    What a listing tells of those of `keys` that are live.
+
+    :param whole: with their values; no more of `keys` are taken when it is enough for a piece.
+    """
     entries: list[Entry] = []
+    size = 0
     for key in keys:
         item = snapshot.get(key)
-        if item is not None:
-            accessed, fetched = snapshot.accessed(item)
-            entries.append(Entry(key, without_value(item), len(item.value), accessed, fetched))
+        if item is None:
+            continue
+        accessed, fetched = snapshot.accessed(item)
+        length = len(item.value)
+        shown = item if whole else without_value(item)
+        entries.append(Entry(key, shown, length, accessed, fetched))
+        size += length
+        if whole and size > MOST_BYTES:
+            break
     return entries
+
+
+def in_pieces(
+    keys: Iterator[bytes], most: int, look: "Callable[[Iterator[bytes]], list[Entry]]"
+) -> "Iterator[list[Entry]]":
+    """
+    What is listed of `keys`, so `most` of them at a time.
+
+    :param look: lists some of them: as many as it takes.
+    """
+    for first in keys:
+        yield look(chain((first,), islice(keys, most - 1)))

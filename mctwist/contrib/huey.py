@@ -14,9 +14,9 @@ Each entry is an item of its own, under keys that begin with `huey.NAME.` and a 
 All but results are kept: mctwist never evicts them.
 
 The rule: who does not know whether something was done does not do it again. Pushes and pops go by
-slips (see the chapter on ranges in the README), so that a server may be killed at any moment, and
-what it has acknowledged is handed out once. A pop that has failed for good leaves its slip to the
-next, which is answered what the first one was not. Only `incr` has nothing of the kind; it fails.
+slips (docs/extensions.md, Ranges), so that a server may be killed at any moment, and what it has
+acknowledged is handed out once. A pop that has failed for good leaves its slip to the next, which
+is answered what the first one was not. Only `incr` has nothing of the kind; it fails.
 """
 
 import math

@@ -1,5 +1,6 @@
 """
-What the store holds, told piece by piece: `lru_crawler metadump`, `mgdump`, `stats cachedump`.
+What the store holds, told piece by piece: `lru_crawler metadump`, `mgdump`, `itemdump`, `stats
+cachedump`.
 
 A listing is an answer without a size. It is made of the pieces of a walk through the store, each
 of which is asked for when the one before has been written and the peer reads (see `pipeline`), so
@@ -9,7 +10,8 @@ A walk costs, so of dumps there is one at a time, as in memcached, which says of
 is busy (crawler.c). One that has not moved for a while has stopped costing, and counts no more:
 memcached waits half an hour for a client that does not read, and keeps all others out.
 
-The lines are memcached's (crawler.c, items.c). All items are in slab class 1.
+The lines are memcached's (crawler.c, items.c); of `itemdump` they are in `records`. All items
+are in slab class 1.
 """
 
 from base64 import b64encode
@@ -21,6 +23,7 @@ from twisted.python.failure import Failure
 
 from mctwist.item import BINARY_KEY, Entry
 from mctwist.protocols.grammar import BAD_FORMAT, ClientError, PlainError, unsigned
+from mctwist.protocols.records import record
 from mctwist.protocols.replies import BUSY, END, INTERNAL_ERROR
 
 #: Seconds without a piece after which a dump makes room for another.
@@ -177,16 +180,20 @@ class Dump(NamedTuple):
 
     :ivar name: its word behind `lru_crawler`.
     :ivar last: what ends it; :ivar refusal: what is answered where dumping is not allowed.
+    :ivar whole: the values are asked for, too.
     """
 
     name: bytes
     spell: Spell
     last: bytes
     refusal: ClientError
+    whole: bool = False
 
 
 _METADUMP = Dump(b"metadump", metadump_line, END, PlainError(b"metadump not allowed"))
 _MGDUMP = Dump(b"mgdump", mgdump_line, b"EN\r\n", PlainError(b"key dump not allowed"))
+_ITEMDUMP = Dump(b"itemdump", record, b"EN\r\n", PlainError(b"itemdump not allowed"), whole=True)
+_DUMPS = (_METADUMP, _MGDUMP, _ITEMDUMP)
 _NO_CACHEDUMP = ClientError(b"stats cachedump not allowed")
 _BAD_CACHEDUMP = ClientError(b"bad command line")
 _BAD_CLASS = ClientError(b"Illegal slab id")
@@ -197,13 +204,13 @@ def dump_of(words: "list[bytes]") -> Optional[Dump]:
     """
     What `lru_crawler` is to dump, of which the first letters will do; None: it is not to dump.
 
-    `metadump CLASSES`; ours: `metadump all PREFIX`.
+    `metadump CLASSES`; ours: `metadump all PREFIX`, and `itemdump`.
     """
     if len(words) == 4 and (words[2] not in (b"all", b"hash") or words[3] == b"noreply"):
         return None
     if len(words) not in (3, 4) or b"crawl".startswith(words[1]):
         return None
-    return next((dump for dump in (_METADUMP, _MGDUMP) if dump.name.startswith(words[1])), None)
+    return next((dump for dump in _DUMPS if dump.name.startswith(words[1])), None)
 
 
 def cachedump(

@@ -16,6 +16,7 @@ the flags that `ranges` are built with: K (kept), and the mode U of ms (push) wi
 
 import re
 from binascii import a2b_base64
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
@@ -61,7 +62,7 @@ Flags = dict[bytes, Any]
 # Flags
 
 
-def _alone(word: bytes) -> bytes:
+def alone(word: bytes) -> bytes:
     return word
 
 
@@ -71,22 +72,22 @@ def _seconds(word: bytes) -> int:
     return signed32(word[1:], BAD_TOKEN)
 
 
-def _number(error: ClientError, bits: int = 64) -> Callable[[bytes], int]:
+def number(error: ClientError, bits: int = 64) -> Callable[[bytes], int]:
     return lambda word: unsigned(word[1:], bits, error)
 
 
 _FLAGS: dict[bytes, Callable[[bytes], Any]] = {
-    **dict.fromkeys((b"b", b"k", b"s", b"t", b"c", b"f", b"v", b"h", b"l", b"u", b"q"), _alone),
-    **dict.fromkeys((b"x", b"I", b"O", b"P", b"L"), _alone),
+    **dict.fromkeys((b"b", b"k", b"s", b"t", b"c", b"f", b"v", b"h", b"l", b"u", b"q"), alone),
+    **dict.fromkeys((b"x", b"I", b"O", b"P", b"L"), alone),
     **dict.fromkeys((b"N", b"T", b"R"), _seconds),
-    **dict.fromkeys((b"C", b"E"), _number(BAD_TOKEN)),
-    b"F": _number(BAD_FORMAT, 32),
-    b"J": _number(_BAD_INITIAL),
-    b"D": _number(_BAD_DELTA),
+    **dict.fromkeys((b"C", b"E"), number(BAD_TOKEN)),
+    b"F": number(BAD_FORMAT, 32),
+    b"J": number(_BAD_INITIAL),
+    b"D": number(_BAD_DELTA),
     b"M": lambda word: word[1:2],
-    b"K": _alone,
+    b"K": alone,
     b"A": lambda word: word[1:],
-    b"G": _number(BAD_TOKEN),
+    b"G": number(BAD_TOKEN),
 }
 
 #: The flags that are about an item's expiry, whose order matters.
@@ -95,11 +96,17 @@ _TERMS: dict[bytes, Term] = {b"T": TOUCH, b"N": VIVIFY, b"R": RENEW, b"t": TELL}
 _SAYS_BINARY = re.compile(rb"(?: |\A)b").search
 
 
-def flags_of(words: list[bytes], first: int, fault: Optional[ClientError] = None) -> Flags:
+def flags_of(
+    words: list[bytes],
+    first: int,
+    fault: Optional[ClientError] = None,
+    letters: "Mapping[bytes, Callable[[bytes], Any]]" = _FLAGS,
+) -> Flags:
     """
     The flags that `words` of a line are, the first of which is its number `first`.
 
     :param fault: what is wrong with the key.
+    :param letters: those that there are, and what reads the word of each.
     """
     if fault is BAD_FORMAT:
         raise fault
@@ -111,7 +118,7 @@ def flags_of(words: list[bytes], first: int, fault: Optional[ClientError] = None
         letter = word[:1]
         if letter in flags:
             raise DUPLICATE
-        read = _FLAGS.get(letter)
+        read = letters.get(letter)
         if read is None:
             raise INVALID
         try:

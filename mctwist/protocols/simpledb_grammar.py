@@ -20,6 +20,7 @@ from mctwist.protocols.simpledb_values import (
     JSON,
     MOST_DEPTH,
     NULL,
+    NULL_WIRE,
     NUMBER,
     STRING,
     TEXT,
@@ -192,7 +193,7 @@ class Reader:
             raise Malformed("a bulk without its end")
         content = bytes(memoryview(self._data)[start:end])
         self._at = end + 2
-        if (sort == TEXT and not _is_text(content)) or (sort == JSON and not is_json(content)):
+        if not _is_right(sort, content):
             self._wrong = CommandError("Value is not what it is said to be.")
         return self._have(Value(sort, content))
 
@@ -239,6 +240,44 @@ def elements(container: bytes) -> "list[Value]":
     (request,) = reader.requests(b"*%d%b" % (count, container[head:]))
     assert isinstance(request, list)
     return request
+
+
+def is_wire(data: bytes) -> bool:
+    """
+    Whether `data` is what is stored of a value that is not bytes: its wire form, whole.
+
+    What was nested and extended by this server may be deeper and longer than a request.
+    """
+    if data[:1] in (STRING, b"+") and data != NULL_WIRE:
+        return False
+    at, missing = 0, 1
+    while missing:
+        end = data.find(b"\n", at)
+        sort, line = data[at : at + 1], data[at + 1 : end + 1]
+        if end < 0 or line[-2:] != b"\r\n":
+            return False
+        line = line[:-2]
+        at = end + 1
+        missing -= 1
+        if sort in CONTAINERS and _LENGTH(line):
+            missing += int(line) * (2 if sort == DICTIONARY else 1)
+        elif sort in BULKS and _LENGTH(line):
+            content = data[at : at + int(line)]
+            at += int(line) + 2
+            if data[at - 2 : at] != b"\r\n" or not _is_right(sort, content):
+                return False
+        elif not (
+            sort == b"+" or (sort == NUMBER and is_number(line)) or (sort, line) == (STRING, b"-1")
+        ):
+            return False
+    return at == len(data)
+
+
+def _is_right(sort: bytes, content: bytes) -> bool:
+    """Whether a bulk holds what it is said to."""
+    if sort == TEXT:
+        return _is_text(content)
+    return sort != JSON or is_json(content)
 
 
 def _is_text(content: bytes) -> bool:

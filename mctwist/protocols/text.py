@@ -30,6 +30,7 @@ from mctwist.protocols import (
     meta,
     meta_replies,
     ranges,
+    records,
     replies,
     statistics,
     tuning,
@@ -309,7 +310,7 @@ class TextProtocol(Connection, LineReceiver):
         else:
             quiet = replies.is_silent(upload.render)
             render = replies.SILENT[replies.spoiled] if quiet else replies.spoiled
-            self._steps.append((operations.constant, upload.key, (_BAD_CHUNK,), render))
+            self._steps.append((operations.constant, upload.key, (replies.BAD_CHUNK,), render))
 
     def _write(self, step: Step, quiet: bool) -> None:
         """A step that writes."""
@@ -480,7 +481,8 @@ class TextProtocol(Connection, LineReceiver):
             raise PlainError(b"cannot pipeline other commands before " + dump.name)
         walk = None
         if tuning.means_all(words[2]):
-            walk = partial(self._storage.walk, *words[3:])
+            prefix = words[3] if len(words) > 3 else b""
+            walk = partial(self._storage.walk, prefix, dump.whole)
         seconds, crawler = self._stats.seconds, settings.crawler
         self._list(Listing(walk, dump.spell, seconds, replies.OK, dump.last, crawler))
 
@@ -531,7 +533,6 @@ class TextProtocol(Connection, LineReceiver):
 
 
 _AUTHENTICATION_FAILURE = b"CLIENT_ERROR authentication failure\r\n"
-_BAD_CHUNK = b"CLIENT_ERROR bad data chunk\r\n"
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
 _GENERAL = statistics.rendered(statistics.general)
@@ -545,6 +546,7 @@ _GETS = {
 _UPLOADS: dict[bytes, tuple[Callable[[list[bytes]], int], Callable[..., Upload]]] = {
     **dict.fromkeys(classic.STORAGE, (classic.length_of, classic.upload)),
     b"ms": (meta.length_of, meta.upload),
+    b"mi": (meta.length_of, records.upload),
 }
 
 _COMMANDS: dict[bytes, Callable[[TextProtocol, list[bytes]], None]] = {

@@ -19,7 +19,16 @@ from mctwist.interfaces import (
     Results,
     Step,
 )
-from mctwist.item import FETCHED, KEPT, STALE, WON, Item, size_in_memcached
+from mctwist.item import (
+    BINARY_KEY,
+    FETCHED,
+    KEPT,
+    STALE,
+    TYPED,
+    WON,
+    Item,
+    size_in_memcached,
+)
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _Case
@@ -66,10 +75,34 @@ def flush_and_fail(transaction: ITransaction, key: bytes, deadline: int) -> None
     raise Trouble(repr(key))
 
 
+def restore(transaction: ITransaction, key: bytes, item: Item) -> Item:
+    """An operation that stores what was an item elsewhere."""
+    return transaction.restore(key, item)
+
+
+def restore_and_fail(transaction: ITransaction, key: bytes) -> None:
+    """An operation that stores what was an item elsewhere, and then raises."""
+    transaction.restore(key, ELSEWHERE)
+    raise Trouble(repr(key))
+
+
 def put_marked(transaction: ITransaction, key: bytes, marks: int, cas: Optional[int]) -> Item:
     """An operation that stores with everything an item may carry."""
     return transaction.put(key, b"marked", 0xFFFFFFFF, NOW + 3600 * SECOND, marks, cas)
 
+
+#: An item of another store.
+ELSEWHERE = Item(
+    kind=TYPED,
+    marks=STALE | WON | FETCHED | BINARY_KEY,
+    flags=0xFFFFFFFF,
+    expiry=NOW + 3600 * SECOND + 1,
+    cas=1_000_000,
+    sequence=999_999,
+    place=3,
+    accessed=START - 77,
+    value=b":1\r\n",
+)
 
 #: Keys that a file system, a terminal, a C string or a careless encoding would trip over.
 HARD_KEYS = (
@@ -236,6 +269,34 @@ class BackendContract(BackendCase):
             self.assertEqual(item.cas, item.sequence if cas is None else cas)
             self.assertEqual(self.seen(key), item if self.durable else None, repr(key))
 
+    def test_what_was_an_item_elsewhere_is_one_here_with_numbers_of_its_own(self) -> None:
+        ((_, old),) = self.do(put(b"old", b"longer", 1))
+        for cas in (ELSEWHERE.cas, 1, (1 << 64) - 1):
+            there = ELSEWHERE._replace(cas=cas)
+            items = {key: self.do(step(restore, key, there))[0] for key in (b"old", b"new")}
+            size = sum(size_in_memcached(key, 4, 1) for key in items)
+            for _ in range(2 if self.durable else 1):
+                for key, item in items.items():
+                    self.assertEqual(item, there._replace(sequence=item.sequence, place=item.place))
+                    self.assertEqual(self.seen(key), item)
+                    self.assertTrue(item.place > old.place)
+                self.assertEqual(self.counted(), (2, size))
+                self.reopen()
+            if not self.durable:
+                self.do(*(step(restore, key, there) for key in items))
+
+    def test_what_is_numbered_behind_an_item_from_elsewhere_is_above_its_cas(self) -> None:
+        ((_, first), _) = self.do(put(b"a"), step(restore, b"b", ELSEWHERE._replace(cas=2)))
+        ((_, second), _) = self.do(put(b"a"), step(restore, b"b", ELSEWHERE))
+        self.assertTrue(first.cas < second.cas < ELSEWHERE.cas)
+        for _ in range(2 if self.durable else 1):
+            ((_, item),) = self.do(put(b"a"))
+            self.assertTrue(item.cas == item.sequence > ELSEWHERE.cas)
+            self.reopen()
+        # Numbers that nobody can have counted to are none of ours.
+        (_, (_, item)) = self.do(step(restore, b"b", ELSEWHERE._replace(cas=1 << 62)), put(b"a"))
+        self.assertTrue(item.sequence < 2 * ELSEWHERE.cas)
+
     def test_every_key_is_a_key_of_its_own(self) -> None:
         keys = list(dict.fromkeys(HARD_KEYS))
         self.do(*(put(key, b"%d of " % place + key) for place, key in enumerate(keys)))
@@ -327,7 +388,7 @@ class BackendContract(BackendCase):
         self.assertEqual([self.value(key) for key in (b"a", b"b", b"c", b"key")], expected)
 
     def test_a_step_that_writes_and_fails_leaves_no_trace(self) -> None:
-        for operation in (put_and_fail, put_twice_and_fail, delete_and_fail):
+        for operation in (put_and_fail, put_twice_and_fail, delete_and_fail, restore_and_fail):
             self.do(put(b"key", b"before", 7))
             items = self.counted()
             before, after, absent = self.do(
@@ -432,6 +493,7 @@ class BackendContract(BackendCase):
             step(operations.touch, b"key", 0),
             step(operations.increment, b"key", 1),
             step(operations.fetch_and_touch, b"key", 0),
+            step(restore, b"key", ELSEWHERE),
         ):
             for steps in ([write], [get(b"key"), write]):
                 self.assertRaises(NeedsWrite, self.backend.read, steps, NOW)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from mctwist import operations
-from mctwist.interfaces import Results, Step, StoreFull
-from mctwist.item import Entry, size_in_memcached
-from mctwist.testing.contract import BackendCase
-from mctwist.testing.doubles import NOW, SECOND, counts, delete, flush, get, put, step
+from mctwist.interfaces import MOST_BYTES, Results, Step, StoreFull
+from mctwist.item import FETCHED, Entry, size_in_memcached
+from mctwist.testing.contract import ELSEWHERE, BackendCase, restore
+from mctwist.testing.doubles import NOW, SECOND, START, counts, delete, flush, get, put, step
 
 #: More than a sweep of anybody's needs for a few hundred items.
 _PATIENCE = 500
@@ -282,6 +282,51 @@ class SpaceContract(BackendCase):
             if turn > 200:
                 break
         self.assertEqual(sorted(key for key in met if key.startswith(b"stays")), sorted(stays))
+
+    def test_a_walk_may_show_the_values_in_pieces_of_so_many_bytes(self) -> None:
+        values = {b"large %d" % place: b"%d" % place * (300 * 1024) for place in range(10)}
+        values.update({b"small %d" % place: b"v%d" % place for place in range(700)})
+        self.do(*(put(key, value, 7) for key, value in values.items()), put(b"none", expiry=NOW))
+        pieces = list(self.backend.walk(b"", NOW, True))
+        for piece in pieces:
+            self.assertTrue(sum(entry.length for entry in piece[:-1]) <= MOST_BYTES)
+        entries = [entry for piece in pieces for entry in piece]
+        self.assertEqual(len(entries), len(values))
+        self.assertEqual({entry.key: entry.item.value for entry in entries}, values)
+        for entry in entries[::100]:
+            self.assertEqual(entry.item, self.seen(entry.key))
+            self.assertEqual(entry.length, len(entry.item.value))
+        (piece,) = self.backend.walk(b"large 1", NOW, True)
+        self.assertEqual([entry.item.value for entry in piece], [values[b"large 1"]])
+
+    def test_what_was_an_item_elsewhere_brings_the_time_of_its_last_access(self) -> None:
+        later, accessed = NOW + 100 * SECOND, START + 33
+        item = ELSEWHERE._replace(accessed=accessed, expiry=0)
+        fetched = {b"fetched": True, b"not": False, b"new": False}
+
+        def restores() -> "list[Step]":
+            return [
+                step(restore, key, item._replace(marks=FETCHED if fetched[key] else 0))
+                for key in fetched
+            ]
+
+        # What was there before has been fetched, and nothing of that is left.
+        self.do(put(b"fetched"), put(b"not"))
+        self.backend.read([get(b"fetched"), get(b"not")], later)
+        self.tick(later, 130)
+        self.backend.read([get(b"fetched"), get(b"not")], later)
+        self.do(*restores(), now=later)
+        for _ in range(2):
+            found = self.listed(now=later)
+            self.assertEqual({entry.accessed for entry in found.values()}, {accessed})
+            self.assertEqual({key: entry.fetched for key, entry in found.items()}, fetched)
+            self.tick(later, 130)
+            if self.durable:
+                self.reopen()
+        self.backend.read([get(b"new")], later)
+        self.do(put(b"fetched"), step(operations.touch, b"not", 0), now=later)
+        for key, entry in self.listed(now=later).items():
+            self.assertEqual((entry.accessed * 1000, entry.fetched), (later, key != b"fetched"))
 
     def test_it_is_known_when_an_item_was_last_fetched(self) -> None:
         later = NOW + 100 * SECOND
