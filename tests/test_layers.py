@@ -97,7 +97,7 @@ OUTSIDE = {
     "dumps": set(),
     "shell": {"click", "pymemcache", "rich"},
     "shell.repl.completion": {"prompt_toolkit"},
-    "shell.repl.prompt": {"click", "prompt_toolkit"},
+    "shell.repl.prompt": {"prompt_toolkit"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),

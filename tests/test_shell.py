@@ -477,13 +477,13 @@ def test_over_tls_as_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     users.write_text("alice:open sesame\n")
     users.chmod(0o600)
     with Process(tmp_path, "--auth-file", str(users), *identity.options) as server:
-        ((host, port),) = server.addresses()
+        address = client.written(server.addresses()[0])
         asked = ("--tls-ca", str(identity.certificate_file), "--user", "alice")
         given = "set k hello\nget k\n"
         monkeypatch.setenv("MCTWIST_PASSWORD", "open sesame")
-        assert shell(f"{host}:{port}", *asked, given=given) == (0, "STORED\nhello\n", "")
+        assert shell(address, *asked, given=given) == (0, "STORED\nhello\n", "")
         monkeypatch.setenv("MCTWIST_PASSWORD", "guessed")
-        done = shell(f"{host}:{port}", *asked, given="get k\n")
+        done = shell(address, *asked, given="get k\n")
         assert (done.status, done.out) == (1, "")
         assert "does not let you in: CLIENT_ERROR authentication failure" in done.err
 

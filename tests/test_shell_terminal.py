@@ -233,6 +233,7 @@ def test_ctrl_c_stops_a_slow_answer_which_is_not_taken_for_the_next(
     terminal.send("mp q r 1 v B60000" + ENTER)
     terminal.seen("mp q r 1 v B60000\\r\\n")
     terminal.send(CTRL_C)
+    terminal.seen("stopped")
     terminal.seen(BEGUN)
     terminal.type("raw off")
     other.ask(b"set q1 0 0 4\r\nlate\r\n")

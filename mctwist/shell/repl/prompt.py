@@ -177,10 +177,17 @@ def converse(session: Session, prompt: Prompt) -> None:
     """Run what is typed, until somebody leaves."""
     while True:
         try:
-            session.run(prompt.line(session))
+            line = prompt.line(session)
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+        try:
+            session.run(line)
         except KeyboardInterrupt:
             session.interrupted()
-        except (EOFError, Left):
+            session.screen.note("stopped")
+        except Left:
             return
 
 
