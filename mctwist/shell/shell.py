@@ -42,7 +42,7 @@ def shell(
     Without a terminal the lines of the input are run, and the status is 1 if one could not be
     done.
     """
-    screen = (JsonScreen if as_json else Screen)(sys.stdout.isatty())
+    screen = JsonScreen(False) if as_json else Screen(sys.stdout.isatty())
     if commands or not (sys.stdin.isatty() and sys.stdout.isatty()):
         lines = Lines(commands or _input())
         session = Session(server, screen, COMMANDS, lines)
