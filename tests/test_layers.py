@@ -6,11 +6,11 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
     interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
     others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords, client, dumps -> nothing . shell -> client, dumps, passwords . contrib -> client .
-    throwaway -> nothing . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces,
-    item, operations, and testing.serving, which has a server of its own, -> tap, options .
-    offline -> backends, operations, interfaces, item, dumps . those commands of shell that work on
-    a directory -> offline
+    passwords, client, dumps, throwaway -> nothing . shell -> client, dumps, passwords,
+    throwaway . contrib -> client . tethered -> tap . pytest_plugin -> throwaway . testing ->
+    interfaces, item, operations, and testing.serving, which has a server of its own, -> tap,
+    options . offline -> backends, operations, interfaces, item, dumps . those commands of shell
+    that work on a directory -> offline
 """
 
 import ast
@@ -58,7 +58,7 @@ MAY = {
     "client": set(),
     "dumps": set(),
     "offline": {*OPERATIONS, "backends", "dumps", "interfaces", "item"},
-    "shell": {"client", "dumps", "passwords"},
+    "shell": {"client", "dumps", "passwords", "throwaway"},
     "contrib": {"client"},
     "log": set(),
     "listen": set(),
@@ -105,6 +105,8 @@ OUTSIDE = {
     "dumps": set(),
     "offline": {"lmdb"},
     "shell": {"click", "pymemcache", "rich", "zstandard"},
+    "shell.repl.completion": {"prompt_toolkit"},
+    "shell.repl.prompt": {"prompt_toolkit"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),
