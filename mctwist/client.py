@@ -10,7 +10,6 @@ would be taken for the next one's.
 """
 
 import re
-import select
 import ssl
 from contextlib import suppress
 from io import BytesIO
@@ -121,10 +120,18 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
         super().close()
 
     def _is_stale(self) -> bool:
-        # Nobody is asked anything, so there is nothing to read but an end.
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(0))
+        # Nobody is asked anything, so there is nothing to read but an end. (Under TLS there may be
+        # what is not for us, such as the tickets for a later session; so it is not poll's to tell.)
+        self.sock.settimeout(0)
+        try:
+            self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        finally:
+            self.sock.settimeout(self.timeout)
+        return True
 
 
 class Server(NamedTuple):

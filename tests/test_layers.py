@@ -6,10 +6,12 @@ The import rule: who may know of whom. It is read from the files, and nothing is
     operations, item, interfaces, stats, hot . stats -> latency -> histogram -> nothing . hot ->
     nothing . storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces .
     operations -> item, interfaces . interfaces -> item . item -> nothing . the others' operations
-    are as operations . auth -> interfaces, failures, passwords . failures, passwords, client, dumps
-    -> nothing . shell -> client, dumps, histogram, passwords . contrib -> client . throwaway ->
-    nothing . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces, item,
-    operations, and testing.serving, which has a server of its own, -> tap, options
+    are as operations . auth -> interfaces, failures, passwords . failures, passwords, client,
+    dumps, throwaway -> nothing . shell -> client, dumps, histogram, passwords, throwaway . contrib
+    -> client . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces, item,
+    operations, and testing.serving, which has a server of its own, -> tap, options . offline ->
+    backends, operations, interfaces, item, dumps . those commands of shell that work on a directory
+    -> offline
 """
 
 import ast
@@ -68,7 +70,8 @@ MAY = {
     "passwords": set(),
     "client": set(),
     "dumps": set(),
-    "shell": {"client", "dumps", "histogram", "passwords"},
+    "offline": {*OPERATIONS, "backends", "dumps", "interfaces", "item"},
+    "shell": {"client", "dumps", "histogram", "passwords", "throwaway"},
     "contrib": {"client"},
     "log": set(),
     "listen": set(),
@@ -81,6 +84,11 @@ MAY = {
     # Run by throwaway as a process of its own.
     "tethered": {"tap"},
 }  # type: dict[str, set[str]]
+
+#: The modules of commands that work on a data directory: these alone may import offline.
+ON_DIRECTORIES = {
+    f"shell.{name}" for name in ("backup", "check", "dump", "load", "restore", "stores")
+}
 
 #: What each part may import of others' packages, besides the standard library.
 OUTSIDE = {
@@ -100,6 +108,7 @@ OUTSIDE = {
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
     "backends.checkpoint": {"lmdb"},
+    "backends.reading": {"lmdb"},
     "backends.tables": {"lmdb"},
     "waiters": {"twisted"},
     "storage": {"zope.interface", "twisted"},
@@ -110,7 +119,10 @@ OUTSIDE = {
     "passwords": {"attrs"},
     "client": {"pymemcache"},
     "dumps": set(),
-    "shell": {"click", "pymemcache", "rich"},
+    "offline": {"lmdb"},
+    "shell": {"click", "pymemcache", "rich", "zstandard"},
+    "shell.repl.completion": {"prompt_toolkit"},
+    "shell.repl.prompt": {"prompt_toolkit"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),
@@ -194,6 +206,8 @@ class LayerTests(SynchronousTestCase):
                 continue
             for imported in imports(tree, name):
                 layer = own(imported)
+                if layer == "offline" and name in ON_DIRECTORIES:
+                    continue
                 if layer is not None and layer != part:
                     may = MAY.get(name, MAY[part])
                     self.assertIn(layer, may, f"mctwist.{name} imports {imported}")

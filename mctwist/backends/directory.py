@@ -32,7 +32,7 @@ from zlib import crc32
 from zope.interface import implementer
 
 from mctwist.backends.eviction import evict, welcome
-from mctwist.backends.folder import Folder
+from mctwist.backends.folder import Folder, sync_directory
 from mctwist.backends.places import scan
 from mctwist.backends.rounds import Rounds
 from mctwist.backends.sieve import MOST_VISITS, Sieve
@@ -73,6 +73,20 @@ def name_of(key: bytes) -> str:
     return f"{name[:_PREFIX]}~{sha256(key).hexdigest()}"
 
 
+def key_of(name: str, content: bytes) -> Optional[bytes]:
+    """
+    The key of the file `name`.
+
+    :param content: with what the file begins, which is needed where the name is only the
+        beginning of the key. None: it does not say.
+    """
+    if "~" not in name:
+        return unquote_to_bytes(name)
+    match = _LINE.match(content)
+    words = match[3].rpartition(b" key=") if match else None
+    return unquote_to_bytes(words[2]) if words else None
+
+
 def encode_file(key: bytes, item: Item) -> bytes:
     """The file of `item` under `key`."""
     fields = " ".join(f"{name}={getattr(item, name)}" for name in _FIELDS)
@@ -97,6 +111,44 @@ def decode_file(key: bytes, content: bytes) -> Item:
     if unquote_to_bytes(fields[b"key"]) != key:
         raise DamagedRecord("a file is not of the key it is named for")
     return Item._make((*(int(fields[name.encode()]) for name in _FIELDS), value))
+
+
+def journal_in(root: Path) -> "Optional[tuple[list[str], list[str], bytes]]":
+    """
+    The batch that has happened and is not finished: the names of files that come from `incoming`,
+    of those that go, and the record of the state. None: there is no journal that is whole.
+    """
+    body = _unsealed(root / "journal")
+    if body is None:
+        return None
+    journal = json.loads(body)
+    return journal["moves"], journal["removals"], bytes.fromhex(journal["state"])
+
+
+def state_in(root: Path, journalled: Optional[bytes] = None) -> State:
+    """
+    The state of the store in the directory `root`.
+
+    :param journalled: its record from a journal, which counts more.
+    :raises DamagedRecord: it does not verify.
+    """
+    if journalled is not None:
+        return _decoded(journalled)
+    body = _unsealed(root / "state")
+    if body is None and (root / "state").exists():
+        raise DamagedRecord("its file `state` is damaged: mctwist check --repair makes it anew")
+    return _decoded(bytes.fromhex(body.decode())) if body else State()
+
+
+def write_state(root: Path, state: State) -> None:
+    """Replace the record of the state, durably."""
+    new = root / "state.new"
+    with open(new, "wb") as file:
+        file.write(_sealed(_encoded(state).hex().encode()))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(root / "state")
+    sync_directory(root)
 
 
 @implementer(IBackend)
@@ -203,7 +255,7 @@ class DirectoryBackend:
 
     def _keys(self) -> "Iterator[bytes]":
         for name in sorted(os.listdir(self._items)):
-            key = unquote_to_bytes(name) if "~" not in name else self._key_in(name)
+            key = self._key_in(name) if "~" in name else key_of(name, b"")
             if key is not None:
                 yield key
 
@@ -211,11 +263,9 @@ class DirectoryBackend:
         """The key of a file whose name is only the beginning of it."""
         try:
             with open(self._items / name, "rb") as file:
-                match = _LINE.match(file.readline())
+                return key_of(name, file.readline())
         except FileNotFoundError:
             return None
-        words = match[3].rpartition(b" key=") if match else None
-        return unquote_to_bytes(words[2]) if words else None
 
     def _in_order(self) -> "list[tuple[int, bytes]]":
         items = ((self._read(key), key) for key in self._keys())
@@ -344,17 +394,16 @@ class DirectoryBackend:
 
     def _recover(self) -> None:
         """Finish a batch whose journal is whole, drop one that is torn, and load the state."""
-        body = self._unsealed(self._journal)
-        if body is not None:
-            journal = json.loads(body)
-            self._finish(journal["moves"], journal["removals"], bytes.fromhex(journal["state"]))
+        batch = journal_in(self._root)
+        if batch is not None:
+            self._finish(*batch)
         self._journal.unlink(missing_ok=True)
         for entry in self._incoming.iterdir():
             entry.unlink()
-        state = self._unsealed(self._root / "state")
-        if state is None and (self._root / "state").exists():
-            raise StorageError("its file `state` is damaged: move the directory aside")
-        self._state = _decoded(bytes.fromhex(state.decode())) if state else State()
+        try:
+            self._state = state_in(self._root)
+        except DamagedRecord as fault:
+            raise StorageError(str(fault)) from None
         self._interrupted = False
 
     # For the operator
@@ -387,17 +436,18 @@ class DirectoryBackend:
             if self._synced:
                 os.fsync(file.fileno())
 
-    def _unsealed(self, path: Path) -> Optional[bytes]:
-        """What `_sealed` sealed in the file; None: it is not there, or not whole."""
-        try:
-            checksum, _, body = path.read_bytes().partition(b" ")
-        except FileNotFoundError:
-            return None
-        return body if checksum == b"%08x" % crc32(body) else None
-
 
 def _sealed(body: bytes) -> bytes:
     return b"%08x %b" % (crc32(body), body)
+
+
+def _unsealed(path: Path) -> Optional[bytes]:
+    """What `_sealed` sealed in the file; None: it is not there, or not whole."""
+    try:
+        checksum, _, body = path.read_bytes().partition(b" ")
+    except FileNotFoundError:
+        return None
+    return body if checksum == b"%08x" % crc32(body) else None
 
 
 def _encoded(state: State) -> bytes:

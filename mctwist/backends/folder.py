@@ -30,6 +30,10 @@ _NOBODYS = {_LOCK, f"{_IDENTITY}.new", "lost+found"}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+class InUse(StartError):
+    """Somebody else has the store open."""
+
+
 class Folder:
     """
     The directory at `path`, for a store of `kind` in format `version`.
@@ -62,7 +66,7 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._refuse_foreign()
             self._hold()
-            if self._went_down():
+            if self.went_down:
                 self._move_aside()
             self.last_clean_stop = self._take_stop()
             self.new = self._identity() in (None, self._name(new=True))
@@ -83,6 +87,24 @@ class Folder:
         except StartError:
             self.release()
             raise
+
+    def hold(self, empty: bool = False) -> None:
+        """
+        Lock a store that is there, and change nothing else.
+
+        :param empty: it is still to be made, by whoever holds it.
+        :raises StartError: one line that says what is wrong; `InUse`: somebody else holds it.
+        """
+        try:
+            if not empty:
+                if self._identity() is None:
+                    raise StartError(f"there is no mctwist store in {self.path}")
+                self._refuse_foreign()
+                if self._identity() == self._name(new=True):
+                    raise StartError(f"{self.path} was never finished: there is nothing in it")
+            self._hold()
+        except OSError as fault:
+            raise StartError(f"cannot use {self.path}: {fault.strerror or fault}") from None
 
     def made(self) -> None:
         """What makes up a new store is there, and synced."""
@@ -161,15 +183,20 @@ class Folder:
             os.close(lock)
             if fault.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
-            raise StartError(
+            raise InUse(
                 f"the store {self.path} is in use by process {holder or 'unknown'}: "
                 "stop that server or name another store"
             ) from None
+        if not os.path.samestat(os.fstat(lock), os.stat(self.path / _LOCK)):
+            os.close(lock)
+            raise StartError(f"the store {self.path} is being replaced: try again")
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         self._lock = lock
 
-    def _went_down(self) -> bool:
+    @property
+    def went_down(self) -> bool:
+        """Whether the machine has, while the store was open with nothing synced."""
         try:
             return (self.path / _UNSYNCED).read_text() != self._this_boot()
         except FileNotFoundError:
@@ -199,6 +226,15 @@ class Folder:
             os.fsync(file.fileno())
         partial.replace(self.path / name)
         self.sync()
+
+
+def kind_of(path: Path) -> Optional[str]:
+    """The kind of the store in the directory `path`; None: there is none."""
+    try:
+        words = (path / _IDENTITY).read_text().split()
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        return None
+    return words[0] if words else None
 
 
 def sync_directory(path: Path) -> None:

@@ -17,12 +17,13 @@ be emptied otherwise, for that has to be written down, too.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 from time import perf_counter
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 from zlib import crc32
 
 from mctwist.backends.folder import sync_directory
@@ -147,10 +148,15 @@ def journals(directory: Path) -> "list[Path]":
     return sorted(directory.glob(f"{_PREFIX}*"))
 
 
+def number_of(journal: Path) -> int:
+    """Where the journal stands among the others."""
+    return int(journal.name[len(_PREFIX) :])
+
+
 def next_journal(directory: Path, last: Optional[Path] = None) -> Path:
     """The path of the journal after all that are in `directory`, and after `last`."""
     present = [*journals(directory), *([last] if last else [])]
-    number = max((int(path.name[len(_PREFIX) :]) for path in present), default=0) + 1
+    number = max(map(number_of, present), default=0) + 1
     return directory / f"{_PREFIX}{number:010d}"
 
 
@@ -175,6 +181,87 @@ def replay(
                 return
             size = state_size(body)
             yield body[:size], list(_entries(body, size))
+
+
+class Frame(NamedTuple):
+    """
+    A batch, and where it stands in its journal.
+
+    :ivar start: bytes of the journal before the frame; :ivar end: with it.
+    """
+
+    start: int
+    end: int
+    state: bytes
+    entries: "list[Entry]"
+
+
+def frames(
+    path: Path, state_size: "Callable[[bytes], int]", states: "Callable[[bytes], bool]"
+) -> "Iterator[Frame]":
+    """
+    All the batches in the journal at `path` that are whole, also those that `replay` does not
+    come to: the one before them has been damaged, and does not end where they begin.
+
+    :param state_size: as in `replay`.
+    :param states: whether a body that begins so begins with a state.
+    """
+    content = path.read_bytes()
+    start = 0
+    while True:
+        end = _end_of(content, start)
+        if end == start:
+            found = _next_frame(content, start, states)
+            if found is None:
+                return
+            start, end = found
+        body = content[start + _FRAME.size : end]
+        size = state_size(body)
+        yield Frame(start, end, body[:size], list(_entries(body, size)))
+        start = end
+
+
+def is_torn(path: Path, end: int) -> bool:
+    """Whether something has been begun behind the frames that end at `end`."""
+    with open(path, "rb") as file:
+        file.seek(end)
+        return any(file.read(_FRAME.size))
+
+
+def _end_of(content: bytes, start: int) -> int:
+    """Where the frame ends that begins at `start`; there: none does, or it is not whole."""
+    if start + _FRAME.size > len(content):
+        return start
+    length, checksum = _FRAME.unpack_from(content, start)
+    end: int = start + _FRAME.size + length
+    body = memoryview(content)[start + _FRAME.size : end]
+    return end if 0 < length == len(body) and crc32(body) == checksum else start
+
+
+def _next_frame(
+    content: bytes, start: int, states: "Callable[[bytes], bool]"
+) -> "Optional[tuple[int, int]]":
+    """The first whole frame behind one at `start` that is not."""
+    if start + _FRAME.size <= len(content):
+        # If the length is right, what lies in the body is not taken for a frame.
+        behind = start + _FRAME.size + _FRAME.unpack_from(content, start)[0]
+        if behind < len(content) and behind > start + _FRAME.size:
+            end = _end_of(content, behind)
+            if end > behind:
+                return behind, end
+    for match in _LENGTH.finditer(content, start + 1):
+        at = match.start()
+        body = at + _FRAME.size
+        if states(content[body : body + _LONGEST_STATE]):
+            end = _end_of(content, at)
+            if end > at:
+                return at, end
+    return None
+
+
+# A length of less than 4 GiB, and not 0.
+_LENGTH = re.compile(rb"(?s)(?=[^\0]...\0{4}|.[^\0]..\0{4}|..[^\0].\0{4}|...[^\0]\0{4})")
+_LONGEST_STATE = 256
 
 
 def _entries(body: bytes, offset: int) -> Iterator[Entry]:

@@ -43,7 +43,14 @@ from mctwist.backends.eviction import evict, welcome
 from mctwist.backends.folder import Folder
 from mctwist.backends.gaps import Between, Gaps
 from mctwist.backends.journal import Entry as Written
-from mctwist.backends.journal import Journal, journals, next_journal, replay, sync_file
+from mctwist.backends.journal import (
+    Journal,
+    journals,
+    next_journal,
+    number_of,
+    replay,
+    sync_file,
+)
 from mctwist.backends.layers import (
     NotLocked,
     Order,
@@ -189,6 +196,7 @@ class LMDBBackend:
             if self._folder.new:
                 self._tables.sync()
                 self._folder.made()
+            self._pass_over_journals()
             self._replay()
             self._begin_journal()
         except (lmdb.Error, OSError, StorageError, DamagedRecord) as fault:
@@ -199,6 +207,17 @@ class LMDBBackend:
 
     def _open_tables(self) -> None:
         self._tables = Tables(self._folder.path, self._room, self._sync != "never")
+
+    def _pass_over_journals(self) -> None:
+        """Remove what the tables say that they hold: they have come in the place of others."""
+        assert self._tables is not None
+        first = self._tables.first_journal()
+        if first:
+            for path in journals(self._folder.path):
+                if number_of(path) < first:
+                    path.unlink()
+            self._folder.sync()
+            self._tables.begin_journals(0)
 
     def _replay(self) -> None:
         """Bring into LMDB what the journals hold, and remove them."""

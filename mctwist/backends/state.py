@@ -143,6 +143,15 @@ class State:
         checksum = _CHECKSUM.pack(crc32(content[:old]))
         return old + _CHECKSUM.size if content.startswith(checksum, old) else State.SIZE
 
+    @staticmethod
+    def begins(content: bytes) -> bool:
+        """Whether `content` begins with the record of a state."""
+        try:
+            State(content[: State.size_in(content)])
+        except DamagedRecord:
+            return False
+        return bool(content)
+
     def copy(self) -> "State":
         state = State.__new__(State)
         state.restore(self)

@@ -4,7 +4,7 @@ LMDB's side of the default store: one file, four tables.
     items      key                 -> record
     order      place // 64         -> the places of these 64: key, last visit    what came first
     expiring   expiry, place       -> key                                        what expires next
-    about      a name              -> the `State`, the flushed prefixes
+    about      a name              -> the `State`, the flushed prefixes, the first journal
 
 LMDB spends ten bytes on every entry and leaves a third of its pages empty; by sixty-fours a place
 costs its key and six bytes, which decides how many small items fit below the limit.
@@ -37,15 +37,16 @@ from mctwist.item import DamagedRecord, decode
 Records = dict[bytes, Optional[bytes]]
 PREFIXES = b""
 
-_STATE = b"state"
-_PREFIXES = b"prefixes"
-_BLOCK = Struct(">Q")
-_EXPIRY = Struct(">QQ")
+STATE = b"state"
+FLUSHED = b"prefixes"
+FIRST_JOURNAL = b"first journal"
+BLOCK = Struct(">Q")
+EXPIRY = Struct(">QQ")
 _IN_ITEMS, _IN_ORDER = b"i", b"o"
-_PLACES = 64  # of a block
+PLACES = 64  # of a block
 # Of each place that is taken: its number in the block, the length of the key, the last visit; then
 # the key. A visit is its second, rounded up to an even one, plus 1 where it was a fetch.
-_PLACE = Struct(">BBI")
+PLACE = Struct(">BBI")
 _EVEN = 0xFFFFFFFE
 # EFBIG is RLIMIT_FSIZE's word for a full disk.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -92,8 +93,8 @@ class Tables:
     def state(self) -> State:
         """Raises `DamagedRecord` where it is not whole."""
         with self._env.begin(self._about) as txn:
-            state = State(txn.get(_STATE))
-            prefixes = txn.get(_PREFIXES)
+            state = State(txn.get(STATE))
+            prefixes = txn.get(FLUSHED)
         if prefixes is not None:
             state.prefixes = Prefixes.decode(prefixes)
         return state
@@ -111,12 +112,11 @@ class Tables:
 
         def stamp_of(place: int) -> int:
             nonlocal last, block
-            number, index = divmod(place, _PLACES)
+            number, index = divmod(place, PLACES)
             if number != last:
-                last, block = number, _places_in(txn.get(_BLOCK.pack(number), b"", db=order))
+                last, block = number, _places_in(txn.get(BLOCK.pack(number), b"", db=order))
             visit, _ = block.get(index, (0, b""))
-            # That it was fetched is kept, not how late: any sequence number will do.
-            return stamp((visit & _EVEN) * 1000, ALL if visit & 1 else 0)
+            return stamp_of_visit(visit)
 
         def between(start: bytes, end: bytes, most: int, last: bool) -> "list[bytes]":
             keys: list[bytes] = []
@@ -169,9 +169,9 @@ class Tables:
         """The places behind `place` and their keys, for as long as the caller goes on."""
         first = place + 1
         with self._cursor(self._order) as cursor:
-            if cursor.set_range(_BLOCK.pack(first // _PLACES)):
+            if cursor.set_range(BLOCK.pack(first // PLACES)):
                 for packed, block in cursor.iternext():
-                    start = _BLOCK.unpack(packed)[0] * _PLACES
+                    start = BLOCK.unpack(packed)[0] * PLACES
                     for index, (_, key) in sorted(_places_in(block).items()):
                         if start + index >= first:
                             yield start + index, key
@@ -184,9 +184,9 @@ class Tables:
         :return: at most so many keys, and where to go on.
         """
         keys: list[bytes] = []
-        end = _EXPIRY.pack(now, (1 << 64) - 1)
+        end = EXPIRY.pack(now, (1 << 64) - 1)
         with self._cursor(self._expiring) as cursor:
-            if cursor.set_range(start or _EXPIRY.pack(0, 0)):
+            if cursor.set_range(start or EXPIRY.pack(0, 0)):
                 for place, key in cursor.iternext():
                     if place > end or len(keys) == most:
                         return keys, place
@@ -198,7 +198,17 @@ class Tables:
         with self._env.begin(table) as txn, txn.cursor() as cursor:
             yield cursor
 
+    def first_journal(self) -> int:
+        """The number of the first journal that counts: the tables hold what was before it."""
+        with self._env.begin(self._about) as txn:
+            return number_in(txn.get(FIRST_JOURNAL))
+
     # Writing
+
+    def begin_journals(self, first: int) -> None:
+        """Have those journals not count whose number is less than `first`."""
+        with self._env.begin(self._about, write=True) as txn:
+            txn.put(FIRST_JOURNAL, b"%d" % first)
 
     def commit(
         self,
@@ -219,7 +229,7 @@ class Tables:
             for key in sorted(records):
                 record = records[key]
                 if key == PREFIXES:
-                    txn.put(_PREFIXES, record or b"", db=self._about)
+                    txn.put(FLUSHED, record or b"", db=self._about)
                     continue
                 if moved is None or key in moved:
                     self._move(txn, key, record, places)
@@ -229,7 +239,7 @@ class Tables:
                     txn.put(key, record)
             self._put_places(txn, places, stamps)
             if state is not None:
-                txn.put(_STATE, state, db=self._about)
+                txn.put(STATE, state, db=self._about)
             taken = self._pages(txn)
         self.taken = taken
 
@@ -282,9 +292,9 @@ class Tables:
                 places[new] = key
         if (before, old) != (after, new):
             if before > 0:
-                txn.delete(_EXPIRY.pack(before, old), db=self._expiring)
+                txn.delete(EXPIRY.pack(before, old), db=self._expiring)
             if after > 0:
-                txn.put(_EXPIRY.pack(after, new), key, db=self._expiring)
+                txn.put(EXPIRY.pack(after, new), key, db=self._expiring)
 
     def _put_places(
         self,
@@ -293,10 +303,10 @@ class Tables:
         stamps: "Mapping[int, int]",
     ) -> None:
         for number, changed in _by_blocks({*places, *stamps}):
-            packed = _BLOCK.pack(number)
+            packed = BLOCK.pack(number)
             taken = _places_in(bytes(txn.get(packed, b"", db=self._order)))
             for place in changed:
-                index = place % _PLACES
+                index = place % PLACES
                 visit, key = taken.pop(index, (0, None))
                 key = places.get(place, key)
                 if place in stamps:
@@ -305,7 +315,7 @@ class Tables:
                 if key is not None:
                     taken[index] = visit, key
             block = b"".join(
-                _PLACE.pack(index, len(key), visit) + key for index, (visit, key) in taken.items()
+                PLACE.pack(index, len(key), visit) + key for index, (visit, key) in taken.items()
             )
             if not block:
                 txn.delete(packed, db=self._order)
@@ -334,9 +344,19 @@ def _index_of(key: bytes, record: Optional[bytes]) -> "tuple[int, int]":
     return item.expiry, item.place
 
 
+def stamp_of_visit(visit: int) -> int:
+    """The stamp that a visit was written down of."""
+    # That it was fetched is kept, not how late: any sequence number will do.
+    return stamp((visit & _EVEN) * 1000, ALL if visit & 1 else 0)
+
+
+def number_in(record: Optional[bytes]) -> int:
+    return int(record) if record and record.isdigit() else 0
+
+
 def _by_blocks(places: "set[int]") -> "Iterator[tuple[int, list[int]]]":
     """The numbers of the blocks of `places`, and the places in each; all in order."""
-    for number, group in groupby(sorted(places), lambda place: place // _PLACES):
+    for number, group in groupby(sorted(places), lambda place: place // PLACES):
         yield number, list(group)
 
 
@@ -345,8 +365,8 @@ def _places_in(block: bytes) -> "dict[int, tuple[int, bytes]]":
     taken = {}
     offset, end = 0, len(block)
     while offset < end:
-        index, length, visit = _PLACE.unpack_from(block, offset)
-        start = offset + _PLACE.size
+        index, length, visit = PLACE.unpack_from(block, offset)
+        start = offset + PLACE.size
         offset = start + length
         taken[index] = visit, block[start:offset]
     return taken

@@ -21,8 +21,15 @@ except ModuleNotFoundError as fault:
 #: The subcommands, by name: each is the function of that name in the module of that name. What is
 #: said of them here is what `mctwist --help` shows.
 COMMANDS = {
+    "shell": "Speak with a server: a REPL.",
+    "demo": "See what it does, on a server of its own.",
     "top": "Watch a server: operations, hits, latencies, the busiest keys.",
     "bench": "Load a server for a few seconds, and see how long answers take.",
+    "dump": "Write every item of a server, or of a store, to a file.",
+    "load": "Store what is in such a file.",
+    "backup": "Copy a store while its server goes on serving.",
+    "restore": "Put a backup back.",
+    "check": "Verify a store that no server has open, and repair it.",
     "passwd": "Add a user to an auth file, or set a password.",
 }
 
