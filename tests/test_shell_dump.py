@@ -24,10 +24,10 @@ from mctwist.client import raw_line
 from mctwist.dumps import BadLine, NoDump, Reader, Record, encode, first_line, last_line, lines
 from mctwist.item import BYTES, FETCHED, KEPT, STALE, TYPED, WON, Entry, Item, marks_of
 from mctwist.protocols import records
-from mctwist.shell import metadump, sources
-from mctwist.shell.dump_files import Origin, Target
-from mctwist.shell.metadump import Key, key_of
-from mctwist.shell.sources import records_of
+from mctwist.shell.transfer import metadump, sources
+from mctwist.shell.transfer.files import Origin, Target
+from mctwist.shell.transfer.metadump import Key, key_of
+from mctwist.shell.transfer.sources import records_of
 
 
 class Trickle(RawIOBase):

@@ -5,8 +5,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mctwist.shell import gauges
-from mctwist.shell.gauges import Interval, Key, Sample, Values
+from mctwist.shell.measure import gauges
+from mctwist.shell.measure.gauges import Interval, Key, Sample, Values
 
 
 def between(before: "dict[str, Any]", after: "dict[str, Any]", seconds: float = 2.0) -> Interval:

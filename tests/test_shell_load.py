@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mctwist.client import LOST
 from mctwist.dumps import Record
 from mctwist.item import FETCHED, KEPT, STALE, WON
-from mctwist.shell import windows
-from mctwist.shell.loading import Tally
-from mctwist.shell.position import Position, Refused
-from mctwist.shell.sinks import (
+from mctwist.shell.transfer import windows
+from mctwist.shell.transfer.loading import Tally
+from mctwist.shell.transfer.position import Position, Refused
+from mctwist.shell.transfer.sinks import (
     BAD_KEY,
     TYPED,
     Impossible,
@@ -25,7 +25,7 @@ from mctwist.shell.sinks import (
     seconds_of,
     whole,
 )
-from mctwist.shell.windows import Window, Windows
+from mctwist.shell.transfer.windows import Window, Windows
 
 EVERYTHING = Record(b"k", b"v\r\n", 7, 1790000000123, 5, STALE | WON | FETCHED | KEPT, 1, 9)
 

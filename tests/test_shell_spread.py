@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.histogram import Histogram
-from mctwist.shell import spread
+from mctwist.shell.measure import spread
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from mctwist.client import written
-from mctwist.shell.gauges import Key
+from mctwist.shell.measure.gauges import Key
 from mctwist.shell.top import Reading, View
 from tests.memcached import memcached
 from tests.processes import PATIENCE, ROOT, Connection, Server

@@ -4,7 +4,7 @@ from itertools import islice
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mctwist.shell.traffic import Judged, Work, judge
+from mctwist.shell.measure.traffic import Judged, Work, judge
 
 GET, SET = False, True
 

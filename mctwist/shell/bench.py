@@ -18,10 +18,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from mctwist import client
 from mctwist.client import LOST, REFUSED, Connection, Server
-from mctwist.shell import spread
+from mctwist.shell.measure import spread
+from mctwist.shell.measure.traffic import Processes, Tally, Work
 from mctwist.shell.options import as_json, of_server
 from mctwist.shell.output import console, print_json, print_rows, tell
-from mctwist.shell.traffic import Processes, Tally, Work
 
 PREFIX = "mctwist-bench:"
 

@@ -17,13 +17,13 @@ from mctwist.client import Server
 from mctwist.dumps import Record, encode, first_line, last_line
 from mctwist.offline import contents
 from mctwist.offline.stores import named
-from mctwist.shell.dump_files import STANDARD, Target
-from mctwist.shell.metadump import GONE, metadump
 from mctwist.shell.options import as_json, of_server
 from mctwist.shell.output import print_json, tell
 from mctwist.shell.progress import bar
-from mctwist.shell.sources import Source, itemdump
 from mctwist.shell.stores import refusing
+from mctwist.shell.transfer.files import STANDARD, Target
+from mctwist.shell.transfer.metadump import GONE, metadump
+from mctwist.shell.transfer.sources import Source, itemdump
 
 #: Items that are written at once: enough that what is done for each write does not count.
 _AT_ONCE = 256

@@ -16,14 +16,14 @@ from mctwist.client import Server
 from mctwist.dumps import BadLine, NoDump, Record
 from mctwist.offline import contents
 from mctwist.offline.stores import named
-from mctwist.shell.dump_files import STANDARD, Origin
-from mctwist.shell.loading import DAMAGED, Lines, Run, Tally
 from mctwist.shell.options import as_json, of_server
 from mctwist.shell.output import print_json, tell
-from mctwist.shell.position import Position, Refused
 from mctwist.shell.progress import bar
-from mctwist.shell.sinks import HARMLESS, dialect_of
 from mctwist.shell.stores import refusing
+from mctwist.shell.transfer.files import STANDARD, Origin
+from mctwist.shell.transfer.loading import DAMAGED, Lines, Run, Tally
+from mctwist.shell.transfer.position import Position, Refused
+from mctwist.shell.transfer.sinks import HARMLESS, dialect_of
 
 
 @click.command()

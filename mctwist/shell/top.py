@@ -21,9 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mctwist.client import LOST, REFUSED, Connection, Server
-from mctwist.shell import gauges
-from mctwist.shell.gauges import Interval, Key, Sample, Value, Values
-from mctwist.shell.keyboard import READY, RESIZED, Keyboard
+from mctwist.shell.measure import gauges
+from mctwist.shell.measure.gauges import Interval, Key, Sample, Value, Values
+from mctwist.shell.measure.keyboard import READY, RESIZED, Keyboard
 from mctwist.shell.options import as_json, of_server
 from mctwist.shell.output import print_json, said
 

@@ -38,7 +38,7 @@ from pymemcache.exceptions import (  # type: ignore[import-untyped]  # it has no
 
 from mctwist.client import Connection, Server, block, raw_line
 from mctwist.dumps import MARKS, MOST_VALUE, Record
-from mctwist.shell.sources import (
+from mctwist.shell.transfer.sources import (
     TOO_LARGE,
     Busy,
     Source,

@@ -11,12 +11,12 @@ from typing import Any, Optional, Union
 
 from mctwist.client import Server
 from mctwist.dumps import BadLine, NoDump, Reader, Record, lines
-from mctwist.shell.dump_files import Origin
 from mctwist.shell.output import tell
-from mctwist.shell.position import Position
 from mctwist.shell.progress import bar
-from mctwist.shell.sinks import EXPIRED, LASTING, Dialect, Impossible
-from mctwist.shell.windows import Window, Windows
+from mctwist.shell.transfer.files import Origin
+from mctwist.shell.transfer.position import Position
+from mctwist.shell.transfer.sinks import EXPIRED, LASTING, Dialect, Impossible
+from mctwist.shell.transfer.windows import Window, Windows
 
 #: The items of a window, and its bytes, but for one item that has more.
 _WINDOW_ITEMS, _WINDOW_BYTES = 512, 256 << 10

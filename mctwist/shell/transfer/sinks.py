@@ -15,7 +15,7 @@ from typing import BinaryIO, Callable, NamedTuple
 
 from mctwist.client import Connection, Server, raw_line
 from mctwist.dumps import MARKS, Record
-from mctwist.shell.sources import is_binary
+from mctwist.shell.transfer.sources import is_binary
 
 #: The longest key, of every dialect; of memcached's meta commands it is that of the base64.
 KEY_LENGTH = 250
