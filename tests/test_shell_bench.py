@@ -246,7 +246,9 @@ def test_a_server_that_is_lost_ends_it_in_a_line(tmp_path: Path) -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    done = bench("-s", f"unix:{tmp_path}/none", *SHORT)
+    path = tmp_path / "plot.svg"
+    done = bench("-s", f"unix:{tmp_path}/none", *SHORT, "--plot", str(path))
+    assert not path.exists()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "mctwist: No such file or directory\n"
 
@@ -268,11 +270,17 @@ def test_errors_are_counted_and_told(address: str) -> None:
     assert "the server answers SERVER_ERROR object too large" in done.stderr
 
 
-@pytest.mark.parametrize("prefix", ["a b", "ключ:", "k" * 240])
+@pytest.mark.parametrize("prefix", ["a b", "ключ:", "k" * 240, "a\nflush_all\n", "\x7f"])
 def test_no_key_can_begin_with_anything(prefix: str) -> None:
     done = CliRunner().invoke(group, ["bench", "--prefix", prefix])
     assert done.exit_code == 2
     assert "--prefix" in done.output
+
+
+def test_it_does_not_last_for_ever() -> None:
+    done = CliRunner().invoke(group, ["bench", "--seconds", "nan"])
+    assert done.exit_code == 2
+    assert "'nan' is no time" in done.output
 
 
 @pytest.mark.parametrize("ratio", ["1", "a:b", "0:0", "-1:2", "1:", "9000:1"])

@@ -20,11 +20,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mctwist import client
 from mctwist.client import LOST, REFUSED, Connection, Server
 from mctwist.shell.measure import gauges
 from mctwist.shell.measure.gauges import Interval, Key, Sample, Value, Values
 from mctwist.shell.measure.keyboard import READY, RESIZED, Keyboard
-from mctwist.shell.options import as_json, of_server
+from mctwist.shell.options import LONGEST, Seconds, as_json, of_server
 from mctwist.shell.output import print_json, said
 
 #: Keys that are shown, at the most, ...
@@ -45,7 +46,7 @@ _Rows = dict[str, str]
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(0.05),
+    type=Seconds(0.05, LONGEST),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -122,21 +123,19 @@ def _sample(connection: Connection, keys: bool) -> Sample:
 
 def _print(reading: Reading, json: bool, number: int) -> None:
     """:param number: of the reading; the first is 0."""
-    named = [(key.name.decode(errors="backslashreplace"), key) for key in reading.keys]
     if json:
-        busiest = [{"key": name, "ops": key.rate, "share": key.share} for name, key in named]
+        busiest = [
+            {"key": key.name.decode(errors="backslashreplace"), "ops": key.rate, "share": key.share}
+            for key in reading.keys
+        ]
         print_json({**reading.values, "keys": busiest})
         return
     if number:
         click.echo()
     for name, value in reading.values.items():
         click.echo(f"{name}\t{value}")
-    for name, key in named:
-        click.echo(f"key {_printable(name)}\t{key.rate:.1f}")
-
-
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
+    for key in reading.keys:
+        click.echo(f"key {client.readable(key.name)}\t{key.rate:.1f}")
 
 
 # The live view
@@ -380,7 +379,7 @@ class View:
     def _keys(self) -> Table:
         table = self._table("busiest keys, about", 3)
         for key in self._reading.keys:
-            name = _printable(key.name.decode(errors="backslashreplace"))
+            name = client.readable(key.name)
             shown = name if len(name) <= 40 else f"{name[:37]}..."
             table.add_row(shown, f"{_count(key.rate)}/s", _part(key.share))
         return table

@@ -19,6 +19,9 @@ from typing import Any, Optional
 RESIZED = "resized"
 READY = "ready"
 
+# Characters that a key sends behind its first: more than there are.
+_MOST_OF_A_KEY = 64
+
 
 class Keyboard:
     """The keyboard, as a context manager. One at a time, in the main thread."""
@@ -49,7 +52,8 @@ class Keyboard:
 
     def wait(self, until: float, sock: Any = None) -> Optional[str]:
         """
-        The next key, `RESIZED`, or `READY`; None: nothing of it has come.
+        The next key, `RESIZED`, or `READY`; None: nothing of it has come. A key that is no letter
+        may be several characters, of which the first is Escape.
 
         :param until: for which moment of `time.monotonic` it is waited.
         :param sock: a socket that is waited for too.
@@ -73,4 +77,7 @@ class Keyboard:
         if not pressed:
             # Nobody is there any more.
             self._keys = None
+        elif pressed == b"\x1b" and select.select([self._keys], [], [], 0)[0]:
+            # What an arrow sends comes at once, Escape by itself comes alone.
+            pressed += os.read(self._keys, _MOST_OF_A_KEY)
         return pressed.decode(errors="replace")

@@ -24,7 +24,7 @@ from itertools import cycle
 from random import shuffle
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional
 
-from mctwist.client import LOST, REFUSED, Server
+from mctwist.client import LOST, REFUSED, Server, readable
 from mctwist.histogram import Histogram
 
 #: Seconds from one report of a process to the next.
@@ -171,7 +171,7 @@ def judge(answer: bytes, stores: Sequence[bool]) -> Optional[Judged]:
             misses += 1
         elif words != b"STORED":
             errors += 1
-            fault = fault or words.decode(errors="replace")
+            fault = fault or readable(words)
         start = end + 2
     return Judged(misses, errors, fault)
 
