@@ -245,6 +245,22 @@ def test_a_server_that_is_lost_ends_it_in_a_line(tmp_path: Path) -> None:
         assert len(lines) == 2
 
 
+def test_a_server_that_stands_still_ends_it_in_a_line(tmp_path: Path) -> None:
+    with Server(tmp_path, "--sync", "never") as server:
+        address = address_of(server)
+        with running("--server", address, "--keys", "50", "--timeout", "0.5") as process:
+            eventually(lambda: items(address) == 50 and children(process), "it asks")
+            server.pause()
+            try:
+                # What waits longer than it is told to, waits longer than this test does.
+                _, complaint = process.communicate(timeout=PATIENCE)
+            finally:
+                server.resume()
+        assert process.returncode == 1
+        assert "could not be deleted" in complaint
+        assert complaint.endswith("the server does not answer in time\n")
+
+
 def test_no_server(tmp_path: Path) -> None:
     path = tmp_path / "plot.svg"
     done = bench("-s", f"unix:{tmp_path}/none", *SHORT, "--plot", str(path))

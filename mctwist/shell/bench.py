@@ -221,10 +221,10 @@ def _clean(server: Server, work: Work) -> None:
         with _connected(server) as connection:
             for start in range(0, work.keys, _AT_ONCE):
                 numbers = range(start, min(start + _AT_ONCE, work.keys))
-                keys = map(work.key, numbers)
-                connection.send(b"".join(b"delete %b noreply\r\n" % key for key in keys))
-            # When this is answered, all before it has been done.
-            connection.ask(b"version\r\n", client.line, wait=60.0)
+                deletes = (b"delete %b noreply\r\n" % work.key(number) for number in numbers)
+                # When the last is answered, all before it has been done; and a server that does
+                # nothing any more is not waited for until all would be.
+                connection.ask(b"".join(deletes) + b"version\r\n", client.line)
     except (*LOST, *REFUSED):
         tell(
             f"{work.prefix.decode()}*: what is left of these keys could not be deleted;"
