@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import cycle
+from math import inf
 from random import shuffle
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional
 
@@ -111,8 +112,9 @@ class Tally:
     :ivar latency: nanoseconds up to its answer, for each operation.
     :ivar errors: operations that were answered by an error; :ivar lost: connections.
     :ivar fault: what was wrong first, for people.
-    :ivar seconds: that it took; :ivar cpu: of them, seconds of the processor that asked.
-    :ivar ops: operations in a second, of all processes.
+    :ivar began: and :ivar ended: moments of `time.perf_counter`, which processes share; of
+        several, the first and the last.
+    :ivar cpu: of the time between, the part that the processor has asked for; the most of several.
     """
 
     def __init__(self) -> None:
@@ -123,9 +125,19 @@ class Tally:
         self.errors = 0
         self.lost = 0
         self.fault: Optional[str] = None
-        self.seconds = 0.0
+        self.began = inf
+        self.ended = -inf
         self.cpu = 0.0
-        self.ops = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """That it took."""
+        return self.ended - self.began
+
+    @property
+    def ops(self) -> float:
+        """Operations in a second."""
+        return self.latency.total / self.seconds
 
     def add(self, other: "Tally") -> None:
         """Another process's."""
@@ -136,9 +148,9 @@ class Tally:
         self.errors += other.errors
         self.lost += other.lost
         self.fault = self.fault or other.fault
-        self.seconds = max(self.seconds, other.seconds)
+        self.began = min(self.began, other.began)
+        self.ended = max(self.ended, other.ended)
         self.cpu = max(self.cpu, other.cpu)
-        self.ops += other.ops
 
     def complain(self, fault: str) -> None:
         self.fault = self.fault or fault
@@ -224,17 +236,16 @@ class Load:
                 connection = server.connect()
                 stack.callback(connection.close)
                 opened.append(connection)
-            began, cpu = time.perf_counter(), time.process_time()
+            tally.began, cpu = time.perf_counter(), time.process_time()
             for connection in opened:
                 connection.sock.setblocking(False)
                 asking = _Asking(connection.sock)
                 self._asking[connection.sock.fileno()] = asking
                 self._poll.register(connection.sock, select.POLLIN)
                 self._ask(asking)
-            self._pump(began + seconds, server.timeout)
-            tally.seconds = time.perf_counter() - began
+            self._pump(tally.began + seconds, server.timeout)
+            tally.ended = time.perf_counter()
             tally.cpu = (time.process_time() - cpu) / tally.seconds
-            tally.ops = tally.latency.total / tally.seconds
         return tally
 
     def _pump(self, deadline: float, patience: float) -> None:
