@@ -229,6 +229,19 @@ def test_an_arrow_does_not_end_it(server: Server) -> None:
         assert terminal.ended() == 0
 
 
+def test_ctrl_z_leaves_the_terminal_and_takes_it_again(server: Server) -> None:
+    with Terminal("top", "-s", address_of(server), "-i", "0.05") as terminal:
+        terminal.expect("last took")
+        terminal.press("\x1a")
+        terminal.expect(r"\x1b\[\?1049l")
+        # No shell is there to have it go on, and so it does at once.
+        terminal.expect(r"\x1b\[\?1049h")
+        terminal.expect("last took")
+        terminal.press("q")
+        assert terminal.ended() == 0
+        assert terminal.echoes()
+
+
 def test_a_server_that_is_lost_is_told_and_found_again(tmp_path: Path) -> None:
     path = f"{tmp_path}/socket"
     looking = "top", "-s", f"unix:{path}", "-i", "0.1"

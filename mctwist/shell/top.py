@@ -6,6 +6,8 @@ is looked for again at each turn, and what was last known of it stays, dimmed. W
 and for scripts, the readings are lines.
 """
 
+import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -24,7 +26,7 @@ from mctwist import client
 from mctwist.client import LOST, REFUSED, Connection, Server
 from mctwist.shell.measure import gauges
 from mctwist.shell.measure.gauges import Interval, Key, Sample, Value, Values
-from mctwist.shell.measure.keyboard import READY, RESIZED, Keyboard
+from mctwist.shell.measure.keyboard import READY, RESIZED, SUSPEND, Keyboard
 from mctwist.shell.options import LONGEST, Seconds, as_json, of_server
 from mctwist.shell.output import print_json, said
 
@@ -153,19 +155,30 @@ def _watch(server: Server, interval: float, keys: bool, screen: Console) -> None
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    try:
+
+    def follow() -> Optional[str]:
+        """Until a key is pressed that ends it, which is returned."""
         with Keyboard() as keyboard, live:
             due = time.monotonic()
-            while not _is_over(looking.look(keyboard, due + server.timeout, shown, live)):
+            while True:
+                key = looking.look(keyboard, due + server.timeout, shown, live)
+                if _is_over(key):
+                    return key
                 due = max(due + interval, time.monotonic())
-                if _is_over(_rest(keyboard, due, shown, live)):
-                    return
+                key = _rest(keyboard, due, shown, live)
+                if _is_over(key):
+                    return key
+
+    try:
+        while follow() == SUSPEND:
+            # Whose terminal it is by now, the shell has to see; it has us go on.
+            os.kill(0, signal.SIGTSTP)
     finally:
         looking.close()
 
 
 def _is_over(key: Optional[str]) -> bool:
-    return key is not None and key in "qQ\x1b"
+    return key is not None and key in f"qQ\x1b{SUSPEND}"
 
 
 def _rest(keyboard: Keyboard, until: float, shown: "View", live: Live) -> Optional[str]:
@@ -211,6 +224,8 @@ class _Looking:
                 if event is None:
                     raise TimeoutError
                 if _is_over(event):
+                    # What it answers later is for nobody.
+                    self.close()
                     return event
                 if event == RESIZED:
                     live.update(shown.drawn(), refresh=True)

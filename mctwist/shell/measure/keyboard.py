@@ -19,8 +19,17 @@ from typing import Any, Optional
 RESIZED = "resized"
 READY = "ready"
 
+#: Ctrl-Z, which is a key here: a view has to leave the terminal before it is stopped.
+SUSPEND = "\x1a"
+
 # Characters that a key sends behind its first: more than there are.
 _MOST_OF_A_KEY = 64
+
+
+def _take_ctrl_z(terminal: int) -> None:
+    modes = termios.tcgetattr(terminal)
+    modes[6][termios.VSUSP] = bytes([os.fpathconf(terminal, "PC_VDISABLE")])
+    termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
 
 
 class Keyboard:
@@ -34,6 +43,7 @@ class Keyboard:
                 before = termios.tcgetattr(self._keys)
                 undo.callback(termios.tcsetattr, self._keys, termios.TCSADRAIN, before)
                 tty.setcbreak(self._keys)
+                _take_ctrl_z(self._keys)
             # A signal's handler alone would not end the wait.
             self._woken, wake = os.pipe()
             undo.callback(os.close, self._woken)
