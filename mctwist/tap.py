@@ -64,7 +64,7 @@ except ImportError:
 else:
     HAVE_TLS = True
 
-__all__ = ["BACKENDS", "DIALECTS", "Options", "make_service"]
+__all__ = ["BACKENDS", "DIALECTS", "CannotStart", "Options", "assemble", "make_service"]
 
 #: What may stand before the colon in `--storage`, and what is made of what stands behind it.
 BACKENDS: "dict[str, Callable[[str, Options], IBackend]]" = {
@@ -100,7 +100,13 @@ class CannotStart(SystemExit, Exception):
     """
     An exit without a traceback that twistd still takes for an exception: it removes its pid file,
     and in daemon mode tells the process that waits for the daemon.
+
+    :ivar fault: why; it is in the log.
     """
+
+    def __init__(self, fault: StartError) -> None:
+        super().__init__(1)
+        self.fault = fault
 
 
 class CommandService(RootService):
@@ -157,7 +163,7 @@ class CommandService(RootService):
             start()
         except StartError as fault:
             self.log.critical("cannot start: {fault}", fault=fault)
-            raise CannotStart(1) from None
+            raise CannotStart(fault) from None
 
 
 def make_service(options: Options) -> IService:
@@ -169,12 +175,18 @@ def make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
     try:
-        return _make_service(options, reactor)
+        return assemble(options, reactor)
     except UsageError as error:
         raise SystemExit(f"mctwist: {error} (see twistd mctwist --help)") from None
 
 
-def _make_service(options: Options, reactor: Any) -> IService:
+def assemble(options: Options, reactor: Any) -> "CommandService":
+    """
+    `make_service` for whoever has a reactor: outside twistd, the server leaves alone the process
+    that it is in, its signals and its log.
+
+    :raises UsageError: an option names what there is not.
+    """
     stats = Stats(reactor.seconds)
     seconds = steady_clock()
     storage = StorageService(_backend(options), reactor, options["inline-reads"], seconds=seconds)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import DRAWN_IS_COMPARED
 from tests.differential import KEY_250, KEY_251
 from tests.differential_binary import (
     ADD,
@@ -60,6 +61,8 @@ from tests.differential_binary import (
     touch,
 )
 from tests.wire import Client, Server
+
+suppress = DRAWN_IS_COMPARED
 
 HEADER = 24
 #: Of a body, in bytes (memcached.h, ITEM_SIZE_MAX_UPPER_LIMIT).

@@ -484,7 +484,7 @@ class ServiceTests(OptionsCase):
     """The server that is made of them; nothing of it is started."""
 
     def made(self, *words: str) -> Any:
-        return tap._make_service(parsed(*words), ManualReactor())
+        return tap.assemble(parsed(*words), ManualReactor())
 
     def test_nothing_is_opened(self) -> None:
         with tempfile.TemporaryDirectory(prefix="mctwist-") as directory:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -34,6 +35,13 @@ def test_the_wheel_holds_the_package_and_one_plugin_file(wheel: Path) -> None:
     assert {name for name in names if not name.startswith("mctwist/")} == {plugin}
 
 
+def test_the_wheel_brings_the_plugin_of_pytest(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        (entry_points,) = [each for each in archive.namelist() if each.endswith("entry_points.txt")]
+        assert b"[pytest11]\nmctwist = mctwist.pytest_plugin\n" in archive.read(entry_points)
+    assert import_module("mctwist.pytest_plugin")
+
+
 def test_the_wheel_brings_the_types_that_its_classifier_promises(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         assert "mctwist/py.typed" in archive.namelist()
@@ -51,6 +59,18 @@ def test_the_wheel_alone_makes_a_server(wheel: Path, tmp_path: Path) -> None:
         server.start()
         with server.connect() as connection:
             assert connection.ask(b"get k\r\n", b"END\r\n") == answer
+    # A throw-away server needs neither its programs in the PATH nor the source.
+    throwaway = "from mctwist.throwaway import *; s = ThrowawayServer(); s.start(); print(s.log())"
+    started = subprocess.run(
+        [str(programs / "python"), "-c", throwaway],
+        cwd=tmp_path,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert f"({programs}/python " in started.stdout, started.stderr
     command = subprocess.run(
         [str(programs / "mctwist")], capture_output=True, text=True, timeout=PATIENCE, check=False
     )

@@ -1,6 +1,6 @@
 """
 `twistd mctwist` as those meet it who install and run servers: its options, its faults in one line,
-its log, and the ways to run it: in the foreground, as a daemon, from mctwist.tac, by supervisord.
+its log, and the ways to run it: in the foreground, as a daemon, from mctwist.tac.
 """
 
 import json
@@ -22,7 +22,6 @@ from mctwist.tap import Options
 from tests.certificates import make_identity
 from tests.processes import (
     PATIENCE,
-    PROGRAMS,
     ROOT,
     TWISTD,
     Connection,
@@ -565,59 +564,6 @@ def test_a_relative_path_of_a_certificate_is_of_where_it_was_started(tmp_path: P
         assert complaints(log.read_text()) == []
 
 
-SUPERVISORD = """\
-[supervisord]
-nodaemon=true
-pidfile=%(folder)s/supervisord.pid
-logfile=%(folder)s/supervisord.log
-childlogdir=%(folder)s
-
-[program:mctwist]
-command=%(twistd)s -n --pidfile= -y %(tac)s
-directory=%(folder)s
-environment=MCTWIST_PORT="-1",MCTWIST_STORAGE="%(folder)s/store",MCTWIST_PORTS_FILE="%(ports)s"
-autorestart=true
-redirect_stderr=true
-stdout_logfile=%(folder)s/server.log
-"""
-
-
-def test_under_supervisord_it_comes_back_with_its_data(tmp_path: Path) -> None:
-    ports = tmp_path / "ports"
-    settings = {"folder": tmp_path, "twistd": TWISTD, "tac": ROOT / "mctwist.tac", "ports": ports}
-    configuration = tmp_path / "supervisord.conf"
-    configuration.write_text(SUPERVISORD % settings)
-    with open(tmp_path / "output", "wb") as output:
-        supervisord = subprocess.Popen(
-            [os.path.join(PROGRAMS, "supervisord"), "-c", str(configuration)],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    children: list[int] = []
-    try:
-        for expected in (b"END\r\n", ANSWER):
-            eventually(ports.exists, "the server is started")
-            with Connection(read_ports(ports)[0]) as connection:
-                assert connection.ask(GET, b"END\r\n") == expected
-                assert connection.ask(SET) == STORED
-                children.append(int(stats_of(connection)["pid"]))
-            if len(children) == 1:
-                ports.unlink()
-                os.kill(children[0], signal.SIGKILL)
-        assert children[0] != children[1]
-        supervisord.terminate()
-        assert supervisord.wait(PATIENCE) == 0
-    finally:
-        supervisord.kill()
-        supervisord.wait(PATIENCE)
-    assert not any(is_alive(child) for child in children)
-    log = (tmp_path / "server.log").read_text()
-    assert complaints(log) == []
-    assert f"closed lmdb:{tmp_path}/store" in log
-
-
 def test_it_runs_on_pypy(tmp_path: Path) -> None:
     pypy = program("pypy3")
     source = copy_of_source(tmp_path / "source")
@@ -631,3 +577,13 @@ def test_it_runs_on_pypy(tmp_path: Path) -> None:
         server.start()
         with server.connect() as connection:
             assert connection.ask(GET, b"END\r\n") == ANSWER
+    throwaway = "from mctwist.throwaway import *; s = ThrowawayServer(); s.start(); print(s.log())"
+    started = subprocess.run(
+        [str(programs / "python"), "-c", throwaway],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert f"({programs}/python " in started.stdout, started.stderr

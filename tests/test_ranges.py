@@ -32,9 +32,12 @@ from mctwist.range_operations import (
     read,
 )
 from mctwist.testing import NOW, put, step
+from tests import DRAWN_IS_COMPARED
 from tests.test_meta import BAD_LINE, EN, HD, ms, va, wrong
 from tests.test_text import TextCase
 from tests.wire import Client
+
+suppress = DRAWN_IS_COMPARED
 
 BAD_TOKEN = wrong(b"bad token in command line format")
 MR, MN = b"MR\r\n", b"MN\r\n"

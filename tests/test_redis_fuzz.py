@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import DRAWN_IS_COMPARED
 from tests.redis_wire import Malformed, Reader, Reply, command, replies_in
 from tests.wire import Client, Server
+
+suppress = DRAWN_IS_COMPARED
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 

@@ -22,8 +22,11 @@ from mctwist.protocols.inline import split
 from mctwist.protocols.redis_listing import MOST_ROUNDS
 from mctwist.protocols.services import Settings
 from mctwist.testing import NOW, START, step
+from tests import DRAWN_IS_COMPARED
 from tests.test_login import LoginCase
 from tests.wire import Client, FaultyBackend, Server
+
+suppress = DRAWN_IS_COMPARED
 
 OK, NULL, QUEUED, PONG = b"+OK\r\n", b"$-1\r\n", b"+QUEUED\r\n", b"+PONG\r\n"
 ZERO, ONE = b":0\r\n", b":1\r\n"

@@ -21,7 +21,10 @@ from mctwist.protocols.services import Settings
 from mctwist.protocols.simpledb_grammar import MOST_BULK, MOST_ELEMENTS, MOST_LINE
 from mctwist.protocols.simpledb_values import MOST_DEPTH, MOST_DIGITS
 from mctwist.testing.doubles import step
+from tests import DRAWN_IS_COMPARED
 from tests.wire import Client, FaultyBackend, Server
+
+suppress = DRAWN_IS_COMPARED
 
 NULL = b"$-1\r\n"
 ONE, NONE = b":1\r\n", b":0\r\n"

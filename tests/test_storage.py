@@ -45,6 +45,9 @@ from mctwist.testing import (
     step,
 )
 from mctwist.waiters import MOST_WAITERS, Awaited, Waiters
+from tests import DRAWN_IS_COMPARED
+
+suppress = DRAWN_IS_COMPARED
 
 #: Behind every key of a test.
 LAST = b"\xff\xff"

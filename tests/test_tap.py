@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.options import Options
-from mctwist.tap import SPARE_FILES, _make_service, allow_files
+from mctwist.tap import SPARE_FILES, allow_files, assemble
 from mctwist.testing import ManualReactor
 
 
@@ -64,5 +64,5 @@ class FilesTests(SynchronousTestCase):
             options: Any = Options()
             options.parent = parent
             options.parseOptions(["--storage=memory:", "-c", "512"])
-            service: Any = _make_service(options, ManualReactor())
+            service: Any = assemble(options, ManualReactor())
             self.assertEqual(service._files, files)

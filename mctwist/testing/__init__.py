@@ -1,11 +1,12 @@
 """
-The public test kit: what tests of a backend, of a dialect or of the storage service are made of.
+The public test kit: a server for the tests of what uses one (`serve`), and what tests of a backend,
+of a dialect or of the storage service are made of.
 
-Nothing here starts a thread, opens a socket or waits: a `ManualPool` runs when it is told, and a
-`ManualReactor` is a clock that is advanced. Whoever writes a backend subclasses `BackendContract`,
-`SpaceContract`, `ScanContract`, `KeptContract` and, where it is ordered, `OrderedContract`, each
-together with trial's SynchronousTestCase, says how to make one, and has every promise of
-`IBackend` tested on it:
+But for `serve` nothing here starts a thread, opens a socket or waits: a `ManualPool` runs when it
+is told, and a `ManualReactor` is a clock that is advanced. Whoever writes a backend subclasses
+`BackendContract`, `SpaceContract`, `ScanContract`, `KeptContract` and, where it is ordered,
+`OrderedContract`, each together with trial's SynchronousTestCase, says how to make one, and has
+every promise of `IBackend` tested on it:
 
     class MyBackendTests(BackendContract, SynchronousTestCase):
         def make_backend(self, path: str, **limits: Any) -> IBackend:
@@ -35,6 +36,7 @@ from mctwist.testing.doubles import (
     step,
 )
 from mctwist.testing.order import KeptContract, OrderedContract, ScanContract
+from mctwist.testing.serving import NotServed, Served, serve
 from mctwist.testing.space import SpaceContract
 
 __all__ = [
@@ -48,8 +50,10 @@ __all__ = [
     "KeptContract",
     "ManualPool",
     "ManualReactor",
+    "NotServed",
     "OrderedContract",
     "ScanContract",
+    "Served",
     "SpaceContract",
     "Trouble",
     "counts",
@@ -59,5 +63,6 @@ __all__ = [
     "get",
     "put",
     "put_and_fail",
+    "serve",
     "step",
 ]
