@@ -18,7 +18,7 @@ from mctwist.item import KEPT, Item
 from mctwist.offline.stores import DIRECTORY, LMDB, Store
 from mctwist.shell.__main__ import group
 from mctwist.testing import NOW, put, step
-from tests.processes import ROOT
+from tests.processes import PATIENCE, ROOT, eventually
 
 BACKENDS: "dict[str, Any]" = {LMDB: LMDBBackend, DIRECTORY: DirectoryBackend}
 
@@ -39,6 +39,13 @@ def started(*arguments: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def kill_when(process: "subprocess.Popen[bytes]", path: Path, pattern: str) -> None:
+    """kill -9 a process as soon as there is such a file below `path`, or it has ended."""
+    eventually(lambda: any(path.glob(pattern)) or process.poll() is not None, pattern)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
 
 
 def various(number: int) -> "list[Step]":

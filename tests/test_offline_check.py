@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Callable
+from zlib import crc32
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,10 +20,8 @@ from mctwist.offline.check import check, look_through
 from mctwist.offline.report import TOLD, Report
 from mctwist.offline.stores import DIRECTORY, LMDB, Store
 from mctwist.testing import NOW, SECOND, delete, get, put
+from tests import test_tables
 from tests.stores import NEVER, Table, command, edited, fill, flipped, tree_of, various
-from tests.test_tables import AgreementTests
-
-Tables = "dict[bytes, Table]"
 
 
 class CheckCase(SynchronousTestCase):
@@ -50,7 +49,7 @@ class WholeTests(CheckCase):
 
     def test_whatever_a_kill_leaves_is_whole(self) -> None:
         dice = random.Random(7)
-        any_step = AgreementTests().any_step
+        any_step = test_tables.AgreementTests().any_step
         backend = LMDBBackend(str(self.path), "never", limit=1 << 20, checkpoint=10_000)
         backend.open()
         now = NOW
@@ -159,9 +158,6 @@ class DamageTests(CheckCase):
             place, expiry, block = self.item(tables, b"expires:0004")
             content = tables[b"order"][block]
             at = content.index(b"expires:0004") - PLACE.size
-            index = bytes((63 if place % 64 != 63 else 62,))
-            if index + content[at + 1 : at + 2] in content:
-                index = bytes((0,))
             rest = content[:at] + content[at + PLACE.size + 12 :]
             tables[b"order"][block] = rest
             tables[b"order"][BLOCK.pack(77)] = content[at : at + PLACE.size + 12]
@@ -251,8 +247,7 @@ class DamageTests(CheckCase):
         fill(self.store, [put(b"%d" % number, b"v") for number in range(300)], closes=False)
         (journal,) = journals(self.path)
         content = journal.read_bytes()
-        middle = content.index(b"\x00\x00100") if b"\x00\x00100" in content else 3000
-        for place in (middle, 0, 4):
+        for place in (0, 4, 8, 3000):
             journal.write_bytes(flipped(content, place))
             report = self.look()
             self.assertEqual(report.damage["journal"][0], 1, place)
@@ -322,8 +317,7 @@ class DirectoryTests(CheckCase):
         (batch[0] / "late").write_bytes(late.read_bytes())
         state = (other.path / "state").read_bytes().partition(b" ")[2].decode()
         body = f'{{"moves": ["late"], "removals": [], "state": "{state}"}}'.encode()
-        from_crc = __import__("zlib").crc32(body)
-        batch[1].write_bytes(b"%08x %b" % (from_crc, body))
+        batch[1].write_bytes(b"%08x %b" % (crc32(body), body))
         self.assertEqual((self.found(), self.items), ({}, 22))
         (batch[0] / "late").unlink()
         self.assertEqual(self.found()["journal"], ["late"])
@@ -338,7 +332,7 @@ class CommandTests(CheckCase):
         fill(self.store, various(20))
         result = command("check", str(self.path))
         self.assertEqual(result.exit_code, 0)
-        self.assertEqual(result.stdout, f"{self.path}: lmdb store, 100 items of 44.1 KB\nwhole\n")
+        self.assertEqual(result.stdout, f"{self.path}: lmdb store, 100 items of 53.3 KB\nwhole\n")
 
     def test_one_that_somebody_has_open(self) -> None:
         fill(self.store, various(1))
