@@ -21,7 +21,7 @@ from mctwist.offline.check import check
 from mctwist.offline.stores import DIRECTORY, LMDB, Store
 from mctwist.testing import NOW, SECOND, delete, put, step
 from tests.processes import PATIENCE, Server, eventually, stats_of
-from tests.stores import command, edited, fill, items_in, started, tree_of, various
+from tests.stores import command, edited, fill, items_in, kill_when, started, tree_of, various
 
 
 class Load:
