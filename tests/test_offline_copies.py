@@ -15,6 +15,7 @@ from mctwist import operations
 from mctwist.backends.journal import Journal, journals
 from mctwist.backends.state import State
 from mctwist.backends.tables import STATE
+from mctwist.interfaces import StartError
 from mctwist.item import Item
 from mctwist.offline import copies
 from mctwist.offline.check import check
@@ -315,6 +316,27 @@ class RestoreTests(CopyCase):
         copy = str(self.stores[LMDB])
         said = self.refusal("restore", copy, "--storage", str(self.path), "--force")
         self.assertIn("in use by process", said)
+
+    def test_killed_in_the_middle_it_can_be_done_again(self) -> None:
+        for kind, copy in self.stores.items():
+            there = Store(kind, self.path / kind)
+            fill(there, [put(b"other", b"o")])
+            for seen in (
+                "restoring/new",
+                "replaced-*",
+                "replaced-*/mctwist",
+                "restoring/new/items",
+            ):
+                arguments = ("restore", str(copy), "--storage", str(there), "--force")
+                kill_when(started(*arguments), there.path, seen)
+                try:
+                    self.assertIn(len(items_in(there)), (1, 26))
+                except StartError as fault:
+                    # Half of the files of a directory store: nobody serves that.
+                    self.assertIn("is not a mctwist store", str(fault))
+                    self.assertEqual(kind, DIRECTORY)
+            self.do(*arguments)
+            self.assertEqual(items_in(there), items_in(copy))
 
     def test_a_server_serves_what_is_restored_and_a_copy_itself(self) -> None:
         for kind, copy in self.stores.items():
