@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test huey differential lint bench clean
+.PHONY: run test huey differential lint bench transfer clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/twistd -n --pidfile= mctwist --interface 127.0.0.1 --port 11211 --storage ./mctwist-data $(ARGS)
@@ -29,6 +29,10 @@ lint: $(VENV)/lint.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+# A million items out of one server and into another, and back.
+transfer: $(VENV)/test.stamp
+	$(BIN)/python -m bench.transfer $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist bench/work _trial_temp*

@@ -10,7 +10,6 @@ would be taken for the next one's.
 """
 
 import re
-import select
 import ssl
 from contextlib import suppress
 from io import BytesIO
@@ -98,7 +97,11 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
 
         A server may stop reading until its answers are read: who sends much reads meanwhile.
         """
-        self.sock.sendall(request)
+        try:
+            self.sock.sendall(request)
+        except BrokenPipeError:
+            # It is the server that is gone, and not who reads the output of a command.
+            raise MemcacheUnexpectedCloseError from None
 
     def ask(self, request: bytes, read: "Read[T]", wait: float = 0.0) -> T:
         """
@@ -108,7 +111,7 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
         """
         if self.timeout is not None:
             self.sock.settimeout(self.timeout + wait)
-        self.sock.sendall(request)
+        self.send(request)
         return read(self.answers)
 
     def close(self) -> None:
@@ -117,10 +120,18 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
         super().close()
 
     def _is_stale(self) -> bool:
-        # Nobody is asked anything, so there is nothing to read but an end.
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(0))
+        # Nobody is asked anything, so there is nothing to read but an end. (Under TLS there may be
+        # what is not for us, such as the tickets for a later session; so it is not poll's to tell.)
+        self.sock.settimeout(0)
+        try:
+            self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        finally:
+            self.sock.settimeout(self.timeout)
+        return True
 
 
 class Server(NamedTuple):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Optional
 
 from mctwist import __version__
+from mctwist.latency import Latency
 
 #: The memcached whose protocol we follow. Clients compare it to learn what they may use.
 PROTOCOL_VERSION = "1.6.45"
@@ -105,6 +106,8 @@ class Stats:
     :ivar connections: the live ones, each with its `transport` and its `state` (memcached's
         word), and when it last sent something, in seconds since the epoch.
     :ivar listeners: the IListeningPorts.
+    :ivar latency: how long lists of commands take: those that write, and, at True, those of
+        nothing but reads.
     :ivar certificates_loaded: when the certificates of TLS were read last, in seconds since the
         epoch; None: there is no TLS.
     """
@@ -116,6 +119,7 @@ class Stats:
         self.connections: Callable[[], Iterable[tuple[Any, float]]] = tuple
         self.listeners: Callable[[], Iterable[Any]] = tuple
         self.prefixes = Prefixes()
+        self.latency = Latency(seconds), Latency(seconds)
         self.max_connections = 0
         self.curr_connections = 0
         self.log_watchers = 0
@@ -165,6 +169,8 @@ class Stats:
         """Count from 0 again; what says how things are stays (memcached.c, stats_reset)."""
         self._clear()
         self.prefixes.clear()
+        for latency in self.latency:
+            latency.clear()
         figures = self.of_store()
         self._at_reset = {name: figures.get(name, 0) for name in _STORE_COUNTERS}
 

@@ -8,6 +8,8 @@ it has asked for. While nobody watches nothing is made: whoever has something to
 The rule: nobody waits for a watcher. A line for one that does not read is dropped and counted,
 and the next line that it does get is preceded by how many those were.
 
+The busiest keys (`hot`) are found out here too, of the same steps.
+
 Two things differ from memcached. The look-up that it makes before it stores is not told as an
 `item_get`, for nobody has fetched; and what has expired or been flushed is `not_found`.
 """
@@ -16,7 +18,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
 from urllib.parse import quote_from_bytes
 
-from mctwist import meta_operations, operations, redis_operations, simpledb_operations
+from mctwist import (
+    meta_operations,
+    operations,
+    range_operations,
+    redis_operations,
+    simpledb_operations,
+)
+from mctwist.hot import HotKeys, Hottest
 from mctwist.interfaces import Fetched, Operation, Results, Step, StoreFull
 from mctwist.item import Entry, Item
 from mctwist.stats import Stats
@@ -89,7 +98,7 @@ class Watchers:
 
     :param seconds: the clock, since the epoch.
     :param on_eviction: as of `IStorage`.
-    :ivar active: somebody watches.
+    :ivar active: somebody watches, or wants to know the busiest keys.
     """
 
     def __init__(
@@ -102,6 +111,7 @@ class Watchers:
         self._stats = stats
         self._seconds = seconds
         self._on_eviction = on_eviction
+        self._hot = HotKeys(seconds)
         self._watchers: list[Watcher] = []
         self._kinds: frozenset[bytes] = frozenset()
         self._gid = 0
@@ -125,7 +135,7 @@ class Watchers:
         if (EVICTIONS in before) != (EVICTIONS in self._kinds):
             self._on_eviction(self.evicted if EVICTIONS in self._kinds else None)
         self._stats.log_watchers = len(self._watchers)
-        self.active = bool(self._watchers)
+        self.active = bool(self._watchers) or self._hot.active
 
     def answered(self, number: int, steps: "Sequence[Step]", results: Results) -> None:
         """
@@ -133,10 +143,22 @@ class Watchers:
 
         :param number: the file descriptor of the connection.
         """
+        if self._hot.active:
+            self._hot.count(_keys(steps))
+            if not self._hot.active:
+                self._count()
+        if not self._watchers:
+            return
         now = self._seconds()
         for start in range(0, len(results), _AT_ONCE):
             pairs = zip(steps[start : start + _AT_ONCE], results[start : start + _AT_ONCE])
             self._tell(now, self._events(pairs, number, now))
+
+    def hottest(self) -> Hottest:
+        """The busiest keys of the last seconds; from now on they are counted for a while."""
+        hottest = self._hot.ask()
+        self._count()
+        return hottest
 
     def evicted(self, entries: "list[Entry]") -> None:
         """Tell what had to make room."""
@@ -194,6 +216,30 @@ class Watchers:
                 yield from _EVENTS[operation](step, result, number, now)
             elif operation in _STORES and isinstance(result, StoreFull):
                 yield _store(step[1], "no_memory", _STORES[operation], number)
+
+
+#: The keys of an operation that has several, by its arguments.
+_KEYS: "dict[Operation, Callable[..., Iterable[bytes]]]" = {
+    **dict.fromkeys(
+        (redis_operations.fetch_many, redis_operations.delete_many, redis_operations.exist),
+        lambda keys, *_: keys,
+    ),
+    redis_operations.store_many: lambda pairs, *_: (key for key, _ in pairs),
+    **dict.fromkeys(
+        (simpledb_operations.store_many, simpledb_operations.delete_many), lambda keys, *_: keys
+    ),
+}
+# What of these is under the key is no key, but where a range begins.
+_RANGES = frozenset({range_operations.read, range_operations.pop})
+
+
+def _keys(steps: "Iterable[Step]") -> Iterator[bytes]:
+    """The keys that `steps` are about."""
+    for operation, key, arguments, _ in steps:
+        if operation in _KEYS:
+            yield from _KEYS[operation](*arguments)
+        elif key and operation not in _RANGES:
+            yield key
 
 
 def _encoded(key: bytes) -> str:

@@ -162,6 +162,13 @@ class Server:
         self._process.send_signal(signal.SIGTERM)
         return self.ended()
 
+    def pause(self) -> None:
+        """Have it do nothing, until `resume`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def ended(self) -> int:
         """Wait for the end; the exit status."""
         assert self._process is not None

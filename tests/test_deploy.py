@@ -302,9 +302,9 @@ def test_logrotate_has_a_daemon_write_on_to_a_new_file(
     text = (DEPLOY / "logrotate.conf").read_text()
     daemon = next(line for line in text.splitlines() if "twistd" in line).strip("# ")
     # Its paths are not those of a test.
-    for path in ("/var/log/mctwist", "/run"):
+    for path, ours_is in (("/var/log/mctwist", tmp_path), ("/var/lib/mctwist", tmp_path / "store")):
         assert path in daemon
-        text, daemon = (each.replace(path, str(tmp_path)) for each in (text, daemon))
+        text, daemon = (each.replace(path, str(ours_is)) for each in (text, daemon))
     configuration = tmp_path / "logrotate.conf"
     configuration.write_text(text)
     configuration.chmod(0o644)
@@ -316,11 +316,10 @@ def test_logrotate_has_a_daemon_write_on_to_a_new_file(
     server = Server(tmp_path)
     words = daemon.removesuffix("...").split()
     assert words[0] == "twistd"
-    options = (*ours(tmp_path).split(), "--storage", str(tmp_path / "store"))
-    assert run(TWISTD, *words[1:], *options).returncode == 0
-    pid = int((tmp_path / "mctwist.pid").read_text())
+    assert run(TWISTD, *words[1:], *ours(tmp_path).split()).returncode == 0
+    eventually(server.ports_file.exists, "the daemon is started")
+    pid = int((tmp_path / "store" / "lock").read_text())
     try:
-        eventually(server.ports_file.exists, "the daemon is started")
         rotated = run(*rotate)
         assert (rotated.returncode, rotated.stderr) == (0, "")
         assert "listening for auto" in old.read_text()
@@ -335,3 +334,6 @@ def test_logrotate_has_a_daemon_write_on_to_a_new_file(
     assert "Received SIGTERM" in log.read_text()
     assert "Received SIGTERM" not in old.read_text()
     assert complaints(log.read_text() + old.read_text()) == []
+    # Nobody has the store open: whoever has got that process id since is left alone.
+    rotated = run(*rotate)
+    assert (rotated.returncode, rotated.stderr) == (0, "")

@@ -2,15 +2,16 @@
 The import rule: who may know of whom. It is read from the files, and nothing is imported for it.
 
     tap -> everything . server, tls, log, options -> interfaces, stats . options -> listen .
-    protocols -> operations, item, interfaces, stats, watch . watch -> operations, item,
-    interfaces, stats . storage -> interfaces, waiters . waiters -> nothing . backends -> item,
-    interfaces . operations -> item, interfaces . interfaces -> item . item -> nothing . the
-    others' operations are as operations . auth -> interfaces, failures, passwords . failures,
-    passwords, client, dumps -> nothing . shell -> client, dumps, passwords . contrib -> client .
-    throwaway -> nothing . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces,
-    item, operations, and testing.serving, which has a server of its own, -> tap, options .
-    offline -> backends, operations, interfaces, item, dumps . those commands of shell that work on
-    a directory -> offline, too
+    protocols -> operations, item, interfaces, stats, watch, hot, latency, histogram . watch ->
+    operations, item, interfaces, stats, hot . stats -> latency -> histogram -> nothing . hot ->
+    nothing . storage -> interfaces, waiters . waiters -> nothing . backends -> item, interfaces .
+    operations -> item, interfaces . interfaces -> item . item -> nothing . the others' operations
+    are as operations . auth -> interfaces, failures, passwords . failures, passwords, client,
+    dumps, throwaway -> nothing . shell -> client, dumps, histogram, passwords, throwaway . contrib
+    -> client . tethered -> tap . pytest_plugin -> throwaway . testing -> interfaces, item,
+    operations, and testing.serving, which has a server of its own, -> tap, options . offline ->
+    backends, operations, interfaces, item, dumps . those commands of shell that work on a directory
+    -> offline
 """
 
 import ast
@@ -45,12 +46,24 @@ MAY = {
     "redis_operations": {"interfaces", "item", "operations", "long_double"},
     "simpledb_operations": {"interfaces", "item", "operations"},
     "range_operations": {"interfaces", "item", "operations"},
-    "stats": {""},
+    "histogram": set(),
+    "latency": {"histogram"},
+    "hot": set(),
+    "stats": {"", "latency"},
     "backends": {"interfaces", "item"},
     "waiters": set(),
     "storage": {"interfaces", "item", "operations", "waiters"},
-    "watch": {*OPERATIONS, "interfaces", "item", "stats"},
-    "protocols": {*OPERATIONS, "interfaces", "item", "stats", "watch"},
+    "watch": {*OPERATIONS, "hot", "interfaces", "item", "stats"},
+    "protocols": {
+        *OPERATIONS,
+        "histogram",
+        "hot",
+        "interfaces",
+        "item",
+        "latency",
+        "stats",
+        "watch",
+    },
     "server": {"interfaces", "stats"},
     "auth": {"interfaces", "failures", "passwords"},
     "failures": set(),
@@ -58,7 +71,7 @@ MAY = {
     "client": set(),
     "dumps": set(),
     "offline": {*OPERATIONS, "backends", "dumps", "interfaces", "item"},
-    "shell": {"client", "dumps", "passwords"},
+    "shell": {"client", "dumps", "histogram", "passwords", "throwaway"},
     "contrib": {"client"},
     "log": set(),
     "listen": set(),
@@ -88,6 +101,9 @@ OUTSIDE = {
     "redis_operations": set(),
     "simpledb_operations": set(),
     "range_operations": set(),
+    "histogram": set(),
+    "latency": set(),
+    "hot": set(),
     "stats": set(),
     "backends": {"zope.interface"},
     "backends.lmdb": {"zope.interface", "lmdb"},
@@ -104,7 +120,9 @@ OUTSIDE = {
     "client": {"pymemcache"},
     "dumps": set(),
     "offline": {"lmdb"},
-    "shell": {"click", "pymemcache", "rich"},
+    "shell": {"click", "pymemcache", "rich", "zstandard"},
+    "shell.repl.completion": {"prompt_toolkit"},
+    "shell.repl.prompt": {"prompt_toolkit"},
     "contrib.connections": {"pymemcache"},
     "contrib.huey": {"huey", "pymemcache"},
     "contrib": set(),

@@ -382,6 +382,7 @@ class RightsTests(LoginCase):
                 b"stats cachedump 1 0\r\n",
                 b"stats detail dump\r\n",
                 b"stats detail on\r\n",
+                b"stats hot\r\n",
                 b"stats reset\r\n",
                 b"stats conns\r\n",
                 b"cache_memlimit 64\r\n",

@@ -12,7 +12,9 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from mctwist.hot import ASKED, MOST_KEYS
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS
+from mctwist.latency import Latency
 from mctwist.protocols.services import Settings
 from mctwist.server import Connections
 from mctwist.stats import MOST_PREFIX_BYTES, MOST_PREFIXES, Prefixes
@@ -416,6 +418,162 @@ class ConnectionsTests(ReportCase):
         slow = self.connect(25, host, IPv4Address("TCP", "127.0.0.1", 25))
         slow.transport.producer.pauseProducing()
         self.assertEqual(self.report("conns")["25:state"], "conn_mwrite")
+
+
+class LatencyTests(ReportCase):
+    """`stats latency`."""
+
+    def lists(self) -> "tuple[str, str]":
+        report = self.report("latency")
+        return report["reads"], report["writes"]
+
+    def test_reads_and_writes_each_with_their_percentiles(self) -> None:
+        report = self.report("latency")
+        self.assertEqual(
+            list(report),
+            [
+                name
+                for kind in ("read", "write")
+                for name in (
+                    f"{kind}s",
+                    *(f"{kind}_us_{part}" for part in ("p50", "p90", "p99", "p999", "max")),
+                )
+            ],
+        )
+        self.assertEqual(set(report.values()), {"0", "0.0"})
+
+    def time_each(self) -> None:
+        seconds = self.server.reactor.seconds
+        writes, reads = (Latency(seconds, draw=lambda least, most: 1) for _ in range(2))
+        self.stats.latency = writes, reads
+        self.client = self.server.connect()
+
+    def test_a_list_counts_as_what_it_is_and_once_however_long(self) -> None:
+        self.time_each()
+        self.ask(b"get a\r\nget b")
+        self.ask(b"set a 0 0 1\r\n1\r\nget a")
+        self.ask(b"mg a v")
+        self.ask(b"a line that is no command")
+        self.assertEqual(self.lists(), ("3", "1"))
+
+    def test_a_batch_takes_until_it_is_answered(self) -> None:
+        self.time_each()
+        self.client.send(b"set a 0 0 1\r\n1\r\n")
+        other = self.server.connect()
+        other.send(b"stats latency\r\n")
+        self.server.reactor.turn()
+        self.assertIn(b"STAT writes 0\r\n", other.answers())
+        self.server.settle()
+        self.client.answers()
+        report = self.report("latency")
+        self.assertEqual(report["writes"], "1")
+        times = [float(report[f"write_us_{part}"]) for part in ("p50", "p90", "p99", "max")]
+        self.assertEqual(times, sorted(times))
+        self.assertGreater(times[0], 0)
+
+    def test_what_waits_behind_its_own_connection_is_not_timed(self) -> None:
+        self.time_each()
+        self.client.send(b"set a 0 0 1\r\n1\r\n")
+        self.client.send(b"get a\r\n")
+        self.server.settle()
+        self.client.answers()
+        self.assertEqual(self.lists(), ("0", "1"))
+
+    def test_every_dialect_is_timed(self) -> None:
+        self.time_each()
+        self.server.connect(dialect="resp").ask(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+        get = b"\x80\0\0\1" + bytes(7) + b"\1" + bytes(12) + b"a"
+        self.assertEqual(len(self.server.connect(dialect="binary").ask(get)), 33)
+        self.assertEqual(self.lists(), ("2", "0"))
+
+    def test_reset(self) -> None:
+        self.time_each()
+        self.ask(b"get a")
+        self.ask(b"stats reset")
+        # It is a list itself, and is answered behind its own effect.
+        self.assertEqual(self.lists(), ("1", "0"))
+
+    def test_in_binary_too(self) -> None:
+        stat = b"\x80\x10\0\7" + bytes(7) + b"\7" + bytes(12) + b"latency"
+        self.assertIn(b"write_us_p999", self.server.connect(dialect="binary").ask(stat))
+
+
+class HotTests(ReportCase):
+    """`stats hot`."""
+
+    def keys(self) -> "list[str]":
+        report = self.report("hot")
+        return [word for name, word in report.items() if name.endswith(":key")]
+
+    def test_nobody_is_looked_at_before_somebody_asks(self) -> None:
+        self.assertFalse(self.server.watchers.active)
+        self.ask(b"get a\r\n" * 200)
+        self.assertEqual(list(self.report("hot")), ["seconds", "operations"])
+        self.assertTrue(self.server.watchers.active)
+
+    def test_the_busiest_first_and_how_often(self) -> None:
+        self.report("hot")
+        self.ask(b"get a\r\nget b\r\nget a\r\n" * 1000 + b"version")
+        self.server.reactor.advance(4)
+        report = self.report("hot")
+        self.assertEqual((report["seconds"], report["operations"]), ("4.0", "3000"))
+        self.assertEqual((report["1:key"], report["2:key"]), ("a", "b"))
+        self.assertGreater(int(report["1:operations"]), int(report["2:operations"]))
+
+    def test_a_key_that_no_line_can_have_is_encoded(self) -> None:
+        self.report("hot")
+        resp = self.server.connect(dialect="resp")
+        resp.ask(b"*2\r\n$3\r\nGET\r\n$6\r\na %\r\n\xff\r\n" * 500)
+        self.assertEqual(self.keys(), ["a%20%25%0D%0A%FF"])
+
+    def test_each_key_of_what_has_several_counts(self) -> None:
+        self.report("hot")
+        resp = self.server.connect(dialect="resp")
+        resp.ask(b"*3\r\n$4\r\nMGET\r\n$1\r\na\r\n$1\r\nb\r\n" * 500)
+        resp.ask(b"*5\r\n$4\r\nMSET" + b"".join(b"\r\n$1\r\n%b" % x for x in (b"c", b"1") * 2))
+        report = self.report("hot")
+        self.assertEqual(report["operations"], "1000")
+        self.assertEqual({report["1:key"], report["2:key"]}, {"a", "b"})
+
+    def test_the_beginning_of_a_range_is_no_key(self) -> None:
+        self.report("hot")
+        self.ask(b"mr a z 10\r\n" * 500)
+        self.assertEqual(self.report("hot")["operations"], "0")
+
+    def test_it_ends_when_nobody_asks_any_more(self) -> None:
+        self.report("hot")
+        self.server.reactor.advance(ASKED + 1)
+        self.ask(b"get a")
+        self.assertFalse(self.server.watchers.active)
+
+    def test_who_watches_goes_on_when_it_ends(self) -> None:
+        watcher = self.server.connect()
+        watcher.ask(b"watch fetchers\r\n")
+        self.report("hot")
+        self.ask(b"get a")
+        self.server.reactor.advance(ASKED + 1)
+        self.ask(b"get b")
+        told = watcher.answers()
+        self.assertEqual(told.count(b"type=item_get"), 2)
+
+    def test_who_watches_nothing_is_not_in_the_way(self) -> None:
+        self.report("hot")
+        self.ask(b"get a")
+        self.assertEqual(self.report()["log_worker_written"], "0")
+
+    def test_not_where_nothing_is_to_be_listed(self) -> None:
+        self.start(Settings(dump_enabled=False))
+        self.assertEqual(self.ask(b"stats hot"), b"CLIENT_ERROR stats hot not allowed\r\n")
+        self.assertFalse(self.server.watchers.active)
+
+    def test_only_by_its_whole_name(self) -> None:
+        for line in (b"stats ho", b"stats hotter", b"stats latenc"):
+            self.assertEqual(self.ask(line), b"ERROR\r\n")
+
+    def test_the_bounds_are_shown(self) -> None:
+        report = self.report("settings")
+        self.assertEqual(report["most_hot_keys"], str(MOST_KEYS))
+        self.assertEqual((report["hot_seconds"], report["latency_seconds"]), ("20", "120"))
 
 
 class DetailTests(ReportCase):

@@ -16,6 +16,9 @@ from mctwist.item import Entry
 #: Syncs whose times are kept for the percentiles.
 KEPT_SYNCS = 4096
 
+# What is told of them.
+_PARTS = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
+
 
 class Tally:
     """
@@ -111,7 +114,7 @@ class Tally:
             "operations_per_batch": f"{self.operations / max(self.batches, 1):.1f}",
             "syncs": self.syncs,
         }
-        for name, part in (("min", 0.0), ("median", 0.5), ("p99", 0.99), ("max", 1.0)):
+        for name, part in _PARTS.items():
             place = min(int(part * len(syncs)), len(syncs) - 1)
             figures[f"sync_us_{name}"] = int(syncs[place] * 1e6) if syncs else 0
         return {

@@ -117,6 +117,7 @@ class Pipeline:
         self._transport = transport
         self._storage = storage
         self._stats = stats
+        self._latency = stats.latency
         self.spell = spell
         self._watchers = watchers
         self._reactor = reactor
@@ -169,7 +170,12 @@ class Pipeline:
         elif type(steps) is list and len(steps) <= MOST_STEPS:
             # As nearly always: nothing waits, and an instalment holds it.
             self._taken = size
-            self._perform(steps, reads_only)
+            latency = self._latency[reads_only]
+            left = latency.left = latency.left - 1
+            if left:
+                self._perform(steps, reads_only)
+            else:
+                self._perform_timed(steps, reads_only)
         else:
             self._waiting.append((iter(steps), size, None))
             self._reads_only = reads_only
@@ -387,15 +393,25 @@ class Pipeline:
         if pieces is not None:
             pieces.end()
 
-    def _perform(self, steps: list[Step], reads_only: bool) -> None:
+    def _perform(self, steps: list[Step], reads_only: bool) -> "Optional[Deferred[None]]":
+        """Run an instalment; None: it has been answered at once."""
         if reads_only:
             results = self._storage.read(steps)
             if results is not None:
                 self._answer(results, steps, True)
-                return
+                return None
         self._busy = True
         done = self._storage.submit(steps, reads_only)
-        done.addCallback(self._answer, steps, reads_only)
+        answered: Deferred[None] = done.addCallback(self._answer, steps, reads_only)
+        return answered
+
+    def _perform_timed(self, steps: list[Step], reads_only: bool) -> None:
+        end = self._latency[reads_only].begin()
+        done = self._perform(steps, reads_only)
+        if done is None:
+            end()
+        else:
+            done.addCallback(lambda _: end())
 
     def _answer(self, results: Results, steps: list[Step], reads_only: bool) -> None:
         self._busy = False

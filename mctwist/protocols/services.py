@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 from attrs import field, frozen
 
+from mctwist import hot, latency
 from mctwist.interfaces import MOST_BYTES, MOST_STEPS, IStorage, IUsers
 from mctwist.item import KEY_LENGTH
 from mctwist.protocols import ranges, statistics
@@ -103,4 +104,7 @@ _BOUNDS: dict[str, object] = {
     "most_cachedump": MOST_CACHEDUMP,
     "most_prefixes": MOST_PREFIXES,
     "most_prefix_bytes": MOST_PREFIX_BYTES,
+    "most_hot_keys": hot.MOST_KEYS,
+    "hot_seconds": int(2 * hot.WINDOW),
+    "latency_seconds": int(2 * latency.WINDOW),
 }

@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from mctwist.histogram import Histogram
+from mctwist.hot import Hottest
 from mctwist.interfaces import Render
 from mctwist.stats import VERSION, Stats
 
@@ -35,7 +37,7 @@ _PRINTED = "".join(map(chr, range(33, 127))).replace("%", "")
 def lines(fields: Fields) -> bytes:
     """The text of a report."""
     words = (
-        (name, quote(figure, safe=_PRINTED) if isinstance(figure, str) else figure)
+        (name, quote(figure, safe=_PRINTED) if isinstance(figure, (str, bytes)) else figure)
         for name, figure in fields
     )
     return "".join(f"STAT {name} {figure}\r\n" for name, figure in words).encode() + b"END\r\n"
@@ -267,6 +269,38 @@ def storage(stats: Stats, live: int, size: int) -> Fields:
     return [*figures.items(), *more.items()]
 
 
+# How the percentiles are called.
+_PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p999": 99.9}
+
+
+def latency(stats: Stats, live: int, size: int) -> Fields:
+    """
+    `stats latency`, ours: how long lists of commands have taken in the last minutes.
+
+    `reads` and `writes` are about how many lists there were; a time is in microseconds.
+    """
+    writes, reads = stats.latency
+    return [*_spread("read", reads.histogram()), *_spread("write", writes.histogram())]
+
+
+def _spread(name: str, histogram: Histogram) -> Fields:
+    fields: list[tuple[str, object]] = [(f"{name}s", histogram.total)]
+    for word, percent in _PERCENTILES.items():
+        fields.append((f"{name}_us_{word}", f"{histogram.percentile(percent) / 1000:.1f}"))
+    return [*fields, (f"{name}_us_max", f"{histogram.most / 1000:.1f}")]
+
+
+def hot(hottest: Hottest) -> Fields:
+    """`stats hot`, ours: the busiest keys, and about how often each has been used."""
+    fields: list[tuple[str, object]] = [
+        ("seconds", f"{hottest.seconds:.1f}"),
+        ("operations", hottest.operations),
+    ]
+    for number, (key, operations) in enumerate(hottest.keys, 1):
+        fields += [(f"{number}:key", key), (f"{number}:operations", operations)]
+    return fields
+
+
 def conns(stats: Stats, asking: Any) -> Fields:
     """
     `stats conns`: the connections and the listeners, by their descriptors.
@@ -413,6 +447,7 @@ REPORTS: dict[bytes, Report] = {
     b"slabs": slabs,
     b"sizes": sizes,
     b"storage": storage,
+    b"latency": latency,
 }
 
 

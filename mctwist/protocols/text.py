@@ -374,7 +374,9 @@ class TextProtocol(Connection, LineReceiver):
                 show(self, words)
                 return
         report = statistics.REPORTS.get(words[1])
-        if report is None:
+        if words[1] == b"hot":
+            self._show_hot_keys()
+        elif report is None:
             self._say(replies.ERROR)
         else:
             self._report(statistics.rendered(report))
@@ -403,6 +405,13 @@ class TextProtocol(Connection, LineReceiver):
     def _show_connections(self, words: list[bytes]) -> None:
         self._check_rights()
         self._report(statistics.rendered(lambda stats, *_: statistics.conns(stats, self.transport)))
+
+    def _show_hot_keys(self) -> None:
+        self._check_rights()
+        if not self._settings.dump_enabled:
+            raise _NO_HOT
+        hottest = self._watchers.hottest
+        self._report(lambda *_: statistics.lines(statistics.hot(hottest())))
 
     def _detail_stats(self, words: list[bytes]) -> None:
         self._check_rights()
@@ -533,6 +542,7 @@ class TextProtocol(Connection, LineReceiver):
 
 
 _AUTHENTICATION_FAILURE = b"CLIENT_ERROR authentication failure\r\n"
+_NO_HOT = ClientError(b"stats hot not allowed")
 _NO_DETAIL = ClientError(b"stats detail not allowed")
 _DETAIL_USAGE = ClientError(b"usage: stats detail on|off|dump")
 _GENERAL = statistics.rendered(statistics.general)

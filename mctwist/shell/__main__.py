@@ -9,18 +9,24 @@ command is there even so, and says what is missing.
 
 import sys
 from importlib import import_module
-from typing import Optional
+from typing import Any, Optional
 
 try:
     import click
 
-    from mctwist.shell.output import ended
+    from mctwist.shell.output import Closed, ended
 except ModuleNotFoundError as fault:
     sys.exit(f"mctwist: this command needs {fault.name}: pip install 'mctwist[shell]'")
 
 #: The subcommands, by name: each is the function of that name in the module of that name. What is
 #: said of them here is what `mctwist --help` shows.
 COMMANDS = {
+    "shell": "Speak with a server: a REPL.",
+    "demo": "See what it does, on a server of its own.",
+    "top": "Watch a server: operations, hits, latencies, the busiest keys.",
+    "bench": "Load a server for a few seconds, and see how long answers take.",
+    "dump": "Write every item of a server, or of a store, to a file.",
+    "load": "Store what is in such a file.",
     "backup": "Copy a store while its server goes on serving.",
     "restore": "Put a backup back.",
     "check": "Verify a store that no server has open, and repair it.",
@@ -48,6 +54,13 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Left to click it would be a status of 1.
+            raise Closed from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -62,7 +75,9 @@ def group() -> None:
 def main() -> None:
     """The program."""
     with ended():
-        group(prog_name="mctwist", standalone_mode=False)
+        # Which is the status, where a command has ended with one.
+        status = group(prog_name="mctwist", standalone_mode=False)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ class Terminated(BaseException):
     """Somebody has asked this process to end, with SIGTERM; what is to be undone is undone."""
 
 
+class Closed(BaseException):
+    """Whoever reads the output has seen enough of it: `| head`."""
+
+
 @contextmanager
 def ended() -> "Iterator[None]":
     """Run a command; end the process as the rule says, whatever the command ends in."""
@@ -48,8 +52,7 @@ def ended() -> "Iterator[None]":
         _end_by(signal.SIGINT)
     except Terminated:
         _end_by(signal.SIGTERM)
-    except BrokenPipeError:
-        # Whoever has read the output has seen enough of it: `| head`.
+    except (Closed, BrokenPipeError):
         _end_by(signal.SIGPIPE)
     except LOST as fault:
         sys.exit(f"mctwist: {said(fault)}")

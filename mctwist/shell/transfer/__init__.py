@@ -1,0 +1,1 @@
+"""What `mctwist dump` and `mctwist load` do: items out of servers, and into them."""
