@@ -87,7 +87,7 @@ MAY = {
 
 
 # Of the commands only those that work on a data directory.
-for _name in ("backup", "check", "restore", "stores"):
+for _name in ("backup", "check", "dump", "load", "restore", "stores"):
     MAY[f"shell.{_name}"] = {*MAY["shell"], "offline"}
 
 #: What each part may import of others' packages, besides the standard library.
