@@ -9,6 +9,7 @@ An environment variable stands for each: MCTWIST_SERVER, MCTWIST_USER, MCTWIST_P
 is never part of a command line, where others could see it.
 """
 
+import math
 import os
 import ssl
 from functools import wraps
@@ -21,6 +22,18 @@ from mctwist.client import Server
 
 #: Where a server is, unless it is told.
 DEFAULT = "127.0.0.1:11211"
+
+
+class Finite(click.FloatRange):
+    """A number within a range, which `nan` is in none of."""
+
+    def convert(
+        self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +72,7 @@ def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=Finite(0, 86_400, min_open=True),
         default=10.0,
         show_default=True,
         metavar="SECONDS",
