@@ -24,6 +24,7 @@ from mctwist.client import raw_line
 from mctwist.dumps import BadLine, NoDump, Reader, Record, encode, first_line, last_line, lines
 from mctwist.item import BYTES, FETCHED, KEPT, STALE, TYPED, WON, Entry, Item, marks_of
 from mctwist.protocols import records
+from mctwist.shell.dump import pieces
 from mctwist.shell.transfer import metadump, sources
 from mctwist.shell.transfer.files import Origin, Target
 from mctwist.shell.transfer.metadump import Key, key_of
@@ -337,6 +338,26 @@ class ReaderTests(SynchronousTestCase):
             with self.assertRaises(NoDump) as caught:
                 self.read(content)
             self.assertIn(words, str(caught.exception))
+
+
+class PiecesTests(SynchronousTestCase):
+    """What is written at once."""
+
+    def test_large_values_are_not_gathered_in_memory(self) -> None:
+        taken = []
+
+        def records(size: int) -> "Iterator[Record]":
+            for number in range(600):
+                taken.append(number)
+                yield Record(b"k%d" % number, b"v" * size)
+
+        for size, expected in ((1, 256), (600_000, 2), (2 << 20, 1)):
+            taken.clear()
+            found = pieces(records(size))
+            self.assertEqual(len(next(found)), expected)
+            self.assertEqual(len(taken), expected)
+        self.assertEqual([len(lines) for lines in pieces(records(1))], [256, 256, 88])
+        self.assertEqual(list(pieces([])), [])
 
 
 class FileTests(SynchronousTestCase):
