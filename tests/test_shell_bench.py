@@ -297,7 +297,7 @@ def test_no_key_can_begin_with_anything(prefix: str) -> None:
 def test_it_does_not_last_for_ever() -> None:
     done = CliRunner().invoke(group, ["bench", "--seconds", "nan"])
     assert done.exit_code == 2
-    assert "'nan' is no time" in done.output
+    assert "'nan' is not a number" in done.output
 
 
 @pytest.mark.parametrize("ratio", ["1", "a:b", "0:0", "-1:2", "1:", "9000:1"])

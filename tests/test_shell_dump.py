@@ -24,6 +24,7 @@ from mctwist.client import raw_line
 from mctwist.dumps import BadLine, NoDump, Reader, Record, encode, first_line, last_line, lines
 from mctwist.item import BYTES, FETCHED, KEPT, STALE, TYPED, WON, Entry, Item, marks_of
 from mctwist.protocols import records
+from mctwist.shell.dump import pieces
 from mctwist.shell.transfer import metadump, sources
 from mctwist.shell.transfer.files import Origin, Target
 from mctwist.shell.transfer.metadump import Key, key_of
@@ -229,6 +230,30 @@ class MetadumpTests(SynchronousTestCase):
         self.assertEqual([record.key for record in found], [b"k"])
         self.assertEqual(left_out, {metadump.NO_META: 1})
 
+    def test_a_binary_key_that_is_too_long_in_base64_is_told_as_such(self) -> None:
+        bad = b"CLIENT_ERROR bad command line format\r\n"
+        found, left_out = self.held(
+            bad + bad,
+            *(Key(b" " * 186, 0, 0, 1, False), Key(b" " * 187, 0, 0, 2, False)),
+        )
+        self.assertEqual(found, [])
+        self.assertEqual(left_out, {metadump.NO_META: 1, metadump.LONG_KEY: 1})
+
+    def test_an_answer_that_is_none_ends_the_dump_in_a_line(self) -> None:
+        plain, binary = Key(b"k", 0, 0, 1, False), Key(b"a b", 0, 0, 1, False)
+        for line in (
+            b"VALUE other 0 1 1",
+            b"VALUE k x 1 1",
+            b"VALUE k 0 -5 1",
+            b"VALUE k 0 1",
+            b"SERVER_ERROR out of memory writing get response",
+        ):
+            with self.assertRaises(click.ClickException, msg=line):
+                self.held(line + b"\r\nv\r\nEND\r\n", plain)
+        for line in (b"VA x f0 c1 t-1", b"VA -5 f0 c1 t-1", b"VA 1 f0", b"HD"):
+            with self.assertRaises(click.ClickException, msg=line):
+                self.held(line + b"\r\nv\r\n", binary)
+
     def test_what_is_too_large_is_passed_over_and_counted(self) -> None:
         self.patch(metadump, "MOST_VALUE", 1)
         found, left_out = self.held(
@@ -315,6 +340,26 @@ class ReaderTests(SynchronousTestCase):
             self.assertIn(words, str(caught.exception))
 
 
+class PiecesTests(SynchronousTestCase):
+    """What is written at once."""
+
+    def test_large_values_are_not_gathered_in_memory(self) -> None:
+        taken = []
+
+        def records(size: int) -> "Iterator[Record]":
+            for number in range(600):
+                taken.append(number)
+                yield Record(b"k%d" % number, b"v" * size)
+
+        for size, expected in ((1, 256), (600_000, 2), (2 << 20, 1)):
+            taken.clear()
+            found = pieces(records(size))
+            self.assertEqual(len(next(found)), expected)
+            self.assertEqual(len(taken), expected)
+        self.assertEqual([len(lines) for lines in pieces(records(1))], [256, 256, 88])
+        self.assertEqual(list(pieces([])), [])
+
+
 class FileTests(SynchronousTestCase):
     """Under its name a dump is whole."""
 
@@ -365,6 +410,15 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(list(self.directory.iterdir()), [path])
             self.assertEqual(path.read_bytes(), b"old")
 
+    def test_what_ends_while_it_begins_leaves_nothing(self) -> None:
+        def interrupted(**options: Any) -> Any:
+            raise KeyboardInterrupt
+
+        self.patch(zstandard, "ZstdCompressor", interrupted)
+        with self.assertRaises(KeyboardInterrupt), Target(str(self.directory / "dump.zst")):
+            pass
+        self.assertEqual(list(self.directory.iterdir()), [])
+
     def test_a_link_stays_one(self) -> None:
         (self.directory / "there").mkdir()
         (self.directory / "link").symlink_to("there/dump")
@@ -380,6 +434,15 @@ class FileTests(SynchronousTestCase):
         with self.assertRaises(click.ClickException) as caught, Target("/dev/full") as target:
             target.write(b"content" * 100_000)
         self.assertEqual(caught.exception.message, "/dev/full: No space left on device")
+
+    def test_a_pipe_under_a_name_in_dev_is_written_to(self) -> None:
+        # As /dev/stdout is, or what a shell makes of >(...).
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        with Target(f"/dev/fd/{writing}") as target:
+            target.write(b"content")
+        os.close(writing)
+        self.assertEqual(os.read(reading, 100), b"content")
 
     def test_where_it_cannot_be_is_told(self) -> None:
         target = Target(str(self.directory / "none" / "dump"))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import pytest
 import zstandard
@@ -314,9 +314,11 @@ def test_whoever_has_seen_enough_of_a_dump(tmp_path: Path) -> None:
 def test_an_interrupted_dump_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with old_memcached(endless=True) as address:
+    asked = threading.Event()
+    with old_memcached(endless=asked) as address:
         process = start("dump", out / "dump.zst", "-s", where(address))
-        eventually(lambda: list(out.iterdir()), "it has begun to write")
+        assert asked.wait(PATIENCE)
+        assert len(list(out.iterdir())) == 1
         process.send_signal(number)
         _, said = process.communicate(timeout=PATIENCE)
         assert (process.returncode, said.strip()) == (128 + number, b"")
@@ -386,6 +388,36 @@ def test_who_may_not_list_is_told_so(tmp_path: Path) -> None:
         assert "1 skipped: refused: CLIENT_ERROR permission denied (line 3: k)" in said
 
 
+def test_who_has_not_said_who_he_is_is_told_so_at_once(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.touch(0o600)
+    users.write_bytes(spell(User(b"ann", hash_password(b"a", ln=4), False, b"")) + b"\n")
+    path = write_dump(tmp_path / "dump", Record(b"k", b"v"))
+    with Server(tmp_path, "--auth-file", str(users)) as server:
+        for words in (("load", path), ("dump", tmp_path / "out")):
+            _, said = run(*words, "-s", where(server.addresses()[0]), status=1)
+            assert said == "Error: the server asks for a user: --user\n"
+        assert not (tmp_path / "out").exists()
+
+
+def test_what_a_dump_or_a_server_says_does_the_terminal_no_harm(tmp_path: Path) -> None:
+    path = write_dump(tmp_path / "dump", Record(b"\x1b]0;title\x07", b"x" * (2 << 20)))
+    with Server(tmp_path) as server:
+        _, said = run("load", path, "-s", where(server.addresses()[0]), status=1)
+        assert r"1 skipped: too large for the server (line 2: \x1b]0;title\x07)" in said
+        path.write_bytes(b'{"mctwist": "\\u001b[31m"}\n')
+        _, said = run("load", path, "-s", where(server.addresses()[0]), status=1)
+        assert said == f"Error: {path}: this is a dump of version \\x1b[31m, not 1\n"
+
+
+def test_what_is_no_number_is_no_rate_and_no_timeout(tmp_path: Path) -> None:
+    path = write_dump(tmp_path / "dump", Record(b"k", b"v"))
+    for option in ("--rate", "--timeout"):
+        for number in ("nan", "inf", "0", "1e300"):
+            _, said = run("load", path, option, number, status=2)
+            assert said.splitlines()[-1].startswith(f"Error: Invalid value for '{option}'")
+
+
 def test_a_server_that_allows_no_dumps_says_why(tmp_path: Path) -> None:
     with memcached(tmp_path / "memcached") as address:
         with closing(Connection(address)) as connection:
@@ -419,7 +451,9 @@ class OldMemcached(socketserver.StreamRequestHandler):
                     if flags:
                         head = (key, flags, len(value), value)
                         self.wfile.write(b"VALUE %b %b %d 0\r\n%b\r\n" % head)
-                if getattr(self.server, "endless", False):
+                endless: Optional[threading.Event] = self.server.endless  # type: ignore[attr-defined]
+                if endless is not None:
+                    endless.set()
                     self.rfile.read()
                 self.wfile.write(b"END\r\n")
             elif verb in (b"set", b"add"):
@@ -433,7 +467,9 @@ class OldMemcached(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def old_memcached(endless: bool = False) -> "Iterator[Address]":
+def old_memcached(endless: Optional[threading.Event] = None) -> "Iterator[Address]":
+    """:param endless: no values are told; it is set when somebody waits for them."""
+
     class Threads(socketserver.ThreadingTCPServer):
         daemon_threads = True
         block_on_close = False

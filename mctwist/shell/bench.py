@@ -21,7 +21,7 @@ from mctwist import client
 from mctwist.client import LOST, REFUSED, Connection, Server
 from mctwist.shell.measure import spread
 from mctwist.shell.measure.traffic import Processes, Tally, Work
-from mctwist.shell.options import Seconds, as_json, of_server
+from mctwist.shell.options import Finite, as_json, of_server
 from mctwist.shell.output import console, print_json, print_rows, tell
 
 PREFIX = "mctwist-bench:"
@@ -52,7 +52,7 @@ def _ratio(ctx: click.Context, option: click.Parameter, text: str) -> "tuple[int
 @of_server
 @click.option(
     "--seconds",
-    type=Seconds(0, 3600, min_open=True),
+    type=Finite(0, 3600, min_open=True),
     default=5.0,
     show_default=True,
     help="How long it lasts.",

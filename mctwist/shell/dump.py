@@ -6,9 +6,8 @@ What a dump is, `mctwist.dumps` says; where the items come from, `sources` and `
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
 from typing import Optional
 
 import click
@@ -25,8 +24,9 @@ from mctwist.shell.transfer.files import STANDARD, Target
 from mctwist.shell.transfer.metadump import GONE, metadump
 from mctwist.shell.transfer.sources import Source, itemdump
 
-#: Items that are written at once: enough that what is done for each write does not count.
-_AT_ONCE = 256
+#: The most items that are written at once, and bytes, but for one item that has more: enough that
+#: what is done for each write does not count.
+_ITEMS, _BYTES = 256, 1 << 20
 
 #: Why an item of a store is not taken.
 DAMAGED = "records that do not verify: see `mctwist check`"
@@ -83,15 +83,26 @@ def _write(source: Source, file: str) -> "tuple[int, Optional[int]]":
     count = 0
     with Target(file) as target, bar("Dumping", source.total, shown=not target.on_terminal) as show:
         target.write(first_line(source.name, int(time.time() * 1000)))
-        while True:
-            lines = [encode(record) for record in islice(source.records, _AT_ONCE)]
-            if not lines:
-                break
+        for lines in pieces(source.records):
             count += len(lines)
             target.write(b"".join(lines))
             show(count)
         target.write(last_line(count))
     return count, target.size
+
+
+def pieces(records: "Iterable[Record]") -> "Iterator[list[bytes]]":
+    """The lines of `records`, so many at a time as are written at once."""
+    lines, size = [], 0
+    for record in records:
+        line = encode(record)
+        lines.append(line)
+        size += len(line)
+        if size >= _BYTES or len(lines) >= _ITEMS:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
 
 
 def _report(

@@ -16,7 +16,7 @@ from mctwist.client import Server
 from mctwist.dumps import BadLine, NoDump, Record
 from mctwist.offline import contents
 from mctwist.offline.stores import named
-from mctwist.shell.options import as_json, of_server
+from mctwist.shell.options import Finite, as_json, of_server
 from mctwist.shell.output import print_json, tell
 from mctwist.shell.progress import bar
 from mctwist.shell.stores import refusing
@@ -29,9 +29,7 @@ from mctwist.shell.transfer.sinks import HARMLESS, dialect_of
 @click.command()
 @click.argument("file", default=STANDARD, type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--storage", metavar="[KIND:]DIR", help="Into this store, which no server has open.")
-@click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="N items a second at most."
-)
+@click.option("--rate", type=Finite(0.001, 1e9), metavar="N", help="N items a second at most.")
 @click.option("--resume", is_flag=True, help="Go on where a load of FILE was stopped.")
 @click.option("--keep", is_flag=True, help="What is there already stays as it is.")
 @as_json

@@ -27,16 +27,16 @@ DEFAULT = "127.0.0.1:11211"
 LONGEST = 1e6
 
 
-class Seconds(click.FloatRange):
-    """A time. What is no number is in any range, as click sees it."""
+class Finite(click.FloatRange):
+    """A number within a range, which `nan` is in none of."""
 
     def convert(
         self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]
     ) -> float:
-        seconds: float = super().convert(value, param, ctx)
-        if isnan(seconds):
-            self.fail(f"{value!r} is no time.", param, ctx)
-        return seconds
+        number: float = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,7 +75,7 @@ def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--timeout",
-        type=Seconds(0, LONGEST, min_open=True),
+        type=Finite(0, LONGEST, min_open=True),
         default=10.0,
         show_default=True,
         metavar="SECONDS",

@@ -45,8 +45,12 @@ def ended() -> "Iterator[None]":
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except click.ClickException as fault:
+    except click.UsageError as fault:
         fault.show()
+        sys.exit(fault.exit_code)
+    except click.ClickException as fault:
+        # Not by its `show`: it may tell of what a server or a file has said.
+        tell(f"Error: {fault.format_message()}")
         sys.exit(fault.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _end_by(signal.SIGINT)
@@ -57,7 +61,7 @@ def ended() -> "Iterator[None]":
     except LOST as fault:
         sys.exit(f"mctwist: {said(fault)}")
     except REFUSED as fault:
-        sys.exit(f"mctwist: the server answers {fault}")
+        sys.exit(f"mctwist: the server answers {seen(str(fault))}")
 
 
 def _terminate(number: int, frame: Optional[FrameType]) -> NoReturn:
@@ -88,8 +92,26 @@ def console(stderr: bool = False) -> Console:
 
 
 def tell(text: str) -> None:
-    """Say something that is not what was asked for."""
-    click.echo(text, err=True)
+    """Say something that is not what was asked for, in letters that do a terminal no harm."""
+    click.echo(seen(text), err=True)
+
+
+def seen(text: str) -> str:
+    """`text`, of which what is not to be seen is spelt, but for the ends of lines and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(map(_seen, text))
+
+
+def _seen(letter: str) -> str:
+    if letter.isprintable() or letter in "\n\t":
+        return letter
+    code = ord(letter)
+    if letter == "\r":
+        return "\\r"
+    return (
+        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    )
 
 
 def print_json(value: Any) -> None:

@@ -27,7 +27,7 @@ from mctwist.client import LOST, REFUSED, Connection, Server
 from mctwist.shell.measure import gauges
 from mctwist.shell.measure.gauges import Interval, Key, Sample, Value, Values
 from mctwist.shell.measure.keyboard import READY, RESIZED, SUSPEND, Keyboard
-from mctwist.shell.options import LONGEST, Seconds, as_json, of_server
+from mctwist.shell.options import LONGEST, Finite, as_json, of_server
 from mctwist.shell.output import print_json, said
 
 #: Keys that are shown, at the most, ...
@@ -48,7 +48,7 @@ _Rows = dict[str, str]
 @click.option(
     "-i",
     "--interval",
-    type=Seconds(0.05, LONGEST),
+    type=Finite(0.05, LONGEST),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -7,12 +7,13 @@ Flags, exptime and length, which a storage command has on its line, are options 
 from pathlib import Path
 from typing import Any, Optional
 
+from mctwist.shell.output import seen
 from mctwist.shell.repl import answers, editing
 from mctwist.shell.repl.answers import Found, Refused
 from mctwist.shell.repl.commands import Call, Command, Wrong, exptime, number, plain
 from mctwist.shell.repl.screen import How
 from mctwist.shell.repl.session import Left, Session
-from mctwist.shell.repl.values import seen, size_of
+from mctwist.shell.repl.values import size_of
 
 # A file that is not there, a home that nobody has, a name that none can have.
 _UNREACHABLE = (OSError, RuntimeError, ValueError)

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Callable, NamedTuple, Optional
 
-from mctwist.shell.repl.values import ASKED, seen
+from mctwist.shell.output import seen
+from mctwist.shell.repl.values import ASKED
 from mctwist.shell.repl.words import Word
 
 #: The last exptime that is relative (memcached.c, REALTIME_MAXDELTA).

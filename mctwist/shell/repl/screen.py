@@ -19,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mctwist.shell import output
+from mctwist.shell.output import seen
 from mctwist.shell.repl.answers import Found
-from mctwist.shell.repl.values import MOST_TEXT, ascii_of, readable, seen, shown, size_of
+from mctwist.shell.repl.values import MOST_TEXT, ascii_of, readable, shown, size_of
 from mctwist.shell.repl.words import spelt
 
 #: Columns of a screen that does not say how many it has.

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Callable, Optional, Protocol
 
 from mctwist.client import REFUSED, Server
+from mctwist.shell.output import seen
 from mctwist.shell.repl import answers
 from mctwist.shell.repl.answers import Meta, Refused
 from mctwist.shell.repl.commands import Command, Wrong, parse
 from mctwist.shell.repl.meanings import META, meaning
 from mctwist.shell.repl.screen import Hushed, Screen
-from mctwist.shell.repl.values import seen
 from mctwist.shell.repl.wire import Trouble, Wire
 from mctwist.shell.repl.words import BadWords, Word, split
 

@@ -12,6 +12,8 @@ from typing import Callable, NamedTuple, Optional
 
 from rich.text import Text
 
+from mctwist.shell.output import seen
+
 #: Of a value that is longer, so much is shown: bytes, of a hex dump and of anything else.
 MOST_HEX, MOST_TEXT = 256, 4096
 #: A value that is longer is not looked at whether it is JSON.
@@ -185,24 +187,6 @@ def readable(data: bytes) -> Text:
             for each in letter:
                 text.append(seen(each), "" if each.isprintable() or each in "\n\t" else "reverse")
     return text
-
-
-def seen(text: str) -> str:
-    """`text`, of which what is not to be seen is spelt, but for the ends of lines and tabs."""
-    if text.isprintable():
-        return text
-    return "".join(map(_seen, text))
-
-
-def _seen(letter: str) -> str:
-    if letter.isprintable() or letter in "\n\t":
-        return letter
-    code = ord(letter)
-    if letter == "\r":
-        return "\\r"
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
-    )
 
 
 def ascii_of(data: bytes) -> str:

@@ -38,25 +38,31 @@ class Target:
         self._name = name
         self._path = Path(os.path.realpath(name))
         self._partial: Optional[Path] = None
-        self._file: BinaryIO
-        self._out: Any
+        self._file: BinaryIO = sys.stdout.buffer
+        self._out: Any = self._file
 
     def __enter__(self) -> "Target":
-        if self._name == STANDARD:
-            self._file = self._out = sys.stdout.buffer
-            return self
-        place = self._path
-        if not place.exists() or place.is_file():
-            place = self._partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
         try:
-            self._file = self._out = open(place, "wb")
+            if self._name != STANDARD:
+                self._open()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def _open(self) -> None:
+        place = Path(self._name)
+        # Asked by its name: what /dev/stdout is a link to has none when it is a pipe.
+        if not place.exists() or place.is_file():
+            partial = f".{self._path.name}.{os.getpid()}.partial"
+            place = self._partial = self._path.with_name(partial)
+        try:
+            self._file = self._out = open(place, "wb")  # noqa: SIM115  # `_leave` closes it
         except OSError as fault:
-            self._partial = None
             raise self._fault(fault) from None
         if self._name.endswith(".zst"):
             compressor = zstandard.ZstdCompressor(write_checksum=True)
             self._out = compressor.stream_writer(self._file, closefd=False)
-        return self
 
     def __exit__(self, kind: Optional[type], *rest: object) -> None:
         try:
@@ -65,13 +71,16 @@ class Target:
         except OSError as fault:
             raise self._fault(fault) from None
         finally:
-            # What cannot be written any more has been told of, or is somebody's interruption.
+            self._leave()
+
+    def _leave(self) -> None:
+        # What cannot be written any more has been told of, or is somebody's interruption.
+        with suppress(OSError):
+            if self._file is not sys.stdout.buffer:
+                self._file.close()
+        if self._partial is not None:
             with suppress(OSError):
-                if self._file is not sys.stdout.buffer:
-                    self._file.close()
-            if self._partial is not None:
-                with suppress(OSError):
-                    self._partial.unlink()
+                self._partial.unlink()
 
     @property
     def on_terminal(self) -> bool:

@@ -39,6 +39,7 @@ from pymemcache.exceptions import (  # type: ignore[import-untyped]  # it has no
 from mctwist.client import Connection, Server, block, raw_line
 from mctwist.dumps import MARKS, MOST_VALUE, Record
 from mctwist.shell.transfer.sources import (
+    KEY_LENGTH,
     TOO_LARGE,
     Busy,
     Source,
@@ -61,6 +62,15 @@ _BATCH, _DEPTH = 100, 3
 #: Why something was not taken.
 GONE = "gone meanwhile"
 NO_META = "a key that text cannot spell, and the server knows no meta commands"
+LONG_KEY = "a key that text cannot spell, and too long for the server in base64"
+
+_value = re.compile(rb"VALUE (\S+) (\d{1,10}) (\d{1,10}) (\d{1,20})\Z").match
+
+_meta_answer = re.compile(
+    rb"VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) t(-?\d{1,20})((?: [WXZ])*)\Z"
+).match
+
+_about = re.compile(rb"ME \S+ exp=(-?\d{1,20}) ").match
 
 _entry = re.compile(
     rb"key=(\S+) exp=(-?\d+) la=(\d+)(?: cas=(\d+))?(?: fetch=(yes|no))?", re.ASCII
@@ -210,7 +220,7 @@ def _held(
     binary = [known for key, known in batch.items() if is_binary(key)]
     plain = len(batch) - len(binary)
     changed = []
-    for record in _values(answers, left_out) if plain else ():
+    for record in _values(answers, batch, left_out) if plain else ():
         plain -= 1
         known = batch[record.key]
         record = _completed(record, known)
@@ -227,15 +237,18 @@ def _held(
         yield from aside.renewed(changed)
 
 
-def _values(answers: BinaryIO, left_out: "Counter[str]") -> "Iterator[Record]":
-    """What `gets` answers."""
+def _values(
+    answers: BinaryIO, batch: "dict[bytes, Key]", left_out: "Counter[str]"
+) -> "Iterator[Record]":
+    """What `gets` answers, of keys in `batch`."""
     while True:
         line = raw_line(answers)
         if line == b"END":
             return
-        if not line.startswith(b"VALUE "):
+        match = _value(line)
+        if match is None or match[1] not in batch:
             refused(line)
-        _, key, flags, size, cas = line.split(b" ")
+        key, flags, size, cas = match.groups()
         if int(size) > MOST_VALUE:
             skip(answers, int(size) + 2)
             left_out[TOO_LARGE] += 1
@@ -252,28 +265,29 @@ def _completed(record: Record, known: Key) -> Record:
 def _meta_value(answers: BinaryIO, known: Key, left_out: "Counter[str]") -> Optional[Record]:
     """What `mg` answers of a key that text cannot spell; None: nothing."""
     line = raw_line(answers)
-    words = line.split(b" ")
-    if words[0] == b"EN":
+    if line == b"EN":
         left_out[GONE] += 1
+        return None
+    if line.startswith(b"CLIENT_ERROR") and len(b64encode(known.key)) > KEY_LENGTH:
+        left_out[LONG_KEY] += 1
         return None
     if line.startswith((b"ERROR", b"CLIENT_ERROR")):
         left_out[NO_META] += 1
         return None
-    if words[0] != b"VA":
+    match = _meta_answer(line)
+    if match is None:
         refused(line)
-    size = int(words[1])
+    size, flags, cas, left = map(int, match.groups()[:4])
     if size > MOST_VALUE:
         skip(answers, size + 2)
         left_out[TOO_LARGE] += 1
         return None
-    told = {word[:1]: word[1:] for word in words[2:]}
-    record = Record(known.key, block(answers, size), int(told[b"f"]), cas=int(told[b"c"]))
-    record = _completed(record, known)
-    if record.cas != known.cas:
-        record = record._replace(expiry=_from_now(int(told[b"t"])))
+    record = _completed(Record(known.key, block(answers, size), flags, cas=cas), known)
+    if cas != known.cas:
+        record = record._replace(expiry=_from_now(left))
     # Z: the win was taken before; W: it was ours, which is why the docs speak of it.
-    stale = MARKS["stale"] if b"X" in told else 0
-    won = MARKS["won"] if b"Z" in told else 0
+    stale = MARKS["stale"] if b"X" in match[5] else 0
+    won = MARKS["won"] if b"Z" in match[5] else 0
     return record._replace(marks=record.marks | stale | won)
 
 
@@ -298,12 +312,10 @@ class _Aside:
         if self._connection is None:
             self._connection = self._server.connect()
         answer = self._connection.ask(b"me %b\r\n" % record.key, raw_line)
-        told = dict(word.split(b"=", 1) for word in answer.split(b" ") if b"=" in word)
         if answer.startswith(b"ERROR"):
             self._knows = False
-        if not answer.startswith(b"ME ") or b"exp" not in told:
-            return None
-        return _from_now(int(told[b"exp"]))
+        match = _about(answer)
+        return None if match is None else _from_now(int(match[1]))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -11,14 +11,11 @@ key that is too long, or an expiry that is none, is never sent.
 """
 
 from base64 import b64encode
-from typing import BinaryIO, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 from mctwist.client import Connection, Server, raw_line
 from mctwist.dumps import MARKS, Record
-from mctwist.shell.transfer.sources import is_binary
-
-#: The longest key, of every dialect; of memcached's meta commands it is that of the base64.
-KEY_LENGTH = 250
+from mctwist.shell.transfer.sources import KEY_LENGTH, UNAUTHENTICATED, is_binary, refused
 
 #: Bits of marks that change what a client sees.
 LASTING = MARKS["stale"] | MARKS["won"] | MARKS["kept"]
@@ -75,6 +72,8 @@ _PROBE = b64encode(b"mctwist load \xff")
 _MI = b"mi %b 0 b ME e1\r\n\r\n" % _PROBE
 _MS_WITH_CAS = b"ms %b 0 b MR E1\r\n\r\n" % _PROBE
 _MS = b"ms %b 0 b MR\r\n\r\n" % _PROBE
+#: What is answered by who knows the command; the key may be none of those that a user may write.
+_KNOWN = {b"NS", b"CLIENT_ERROR permission denied"}
 
 
 def dialect_of(server: Server, keep: bool) -> Dialect:
@@ -82,8 +81,9 @@ def dialect_of(server: Server, keep: bool) -> Dialect:
     The best that the server understands.
 
     :param keep: what is there already stays.
+    :raises click.ClickException: it asks for a user.
     """
-    if _answer(server, _MI) != b"ERROR":
+    if _answer(server, _MI) in _KNOWN:
         reasons = {**_REASONS, b"NS": THERE if keep else EXPIRED}
         mode = b" ME" if keep else b""
         return Dialect("mi", lambda record: whole(record, mode), b"HD", reasons, True)
@@ -101,14 +101,12 @@ def _answer(server: Server, request: bytes) -> bytes:
     # Each on a connection of its own: who does not know the command may answer to its value, too.
     connection: Connection = server.connect()
     try:
-        return connection.ask(request, _first_line)
+        answer = connection.ask(request, raw_line)
     finally:
         connection.close()
-
-
-def _first_line(answers: BinaryIO) -> bytes:
-    line = raw_line(answers)
-    return b"ERROR" if line.startswith(b"ERROR") else line
+    if answer == UNAUTHENTICATED:
+        refused(answer)
+    return answer
 
 
 # How it is told

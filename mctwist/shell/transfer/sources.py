@@ -37,13 +37,19 @@ T = TypeVar("T")
 #: Seconds for which a server that is busy is asked again, and between two times.
 BUSY_PATIENCE, BUSY_PAUSE = 30.0, 0.5
 
+#: The longest key, of every dialect; of memcached's meta commands it is that of the base64.
+KEY_LENGTH = 250
+
 #: What text cannot spell in a key; what mctwist marks as binary, too.
 is_binary = re.compile(rb"[\0- \x7f]").search
+
+UNAUTHENTICATED = b"CLIENT_ERROR unauthenticated"
 
 #: What a server says whose dump cannot begin, by how it begins, and what it means.
 REFUSALS = {
     b"CLIENT_ERROR lru crawler disabled": "the server's LRU crawler is off:"
     " `lru_crawler enable` turns it on",
+    UNAUTHENTICATED: "the server asks for a user: --user",
     b"CLIENT_ERROR permission denied": "permission denied: a user who is read-only or has a"
     " prefix may not list, and so not dump",
     b"ERROR metadump not allowed": "the server does not allow dumps (memcached's -X)",
