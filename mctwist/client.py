@@ -74,6 +74,8 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
     :ivar answers: what the server sends, to be read.
     """
 
+    sock: Any
+
     def __init__(self, server: Any, login: Optional[tuple[str, str]], **options: Any) -> None:
         super().__init__(server, **options)
         self._address = server

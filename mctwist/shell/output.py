@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mctwist.client import LOST, REFUSED
+from mctwist.shell.repl.values import seen
 
 
 class Terminated(BaseException):
@@ -55,9 +56,24 @@ def ended() -> "Iterator[None]":
     except (Closed, BrokenPipeError):
         _end_by(signal.SIGPIPE)
     except LOST as fault:
-        sys.exit(f"mctwist: {said(fault)}")
+        sys.exit(f"mctwist: {seen(said(fault))}")
     except REFUSED as fault:
-        sys.exit(f"mctwist: the server answers {fault}")
+        sys.exit(f"mctwist: the server answers {seen(str(fault))}")
+
+
+@contextmanager
+def written() -> "Iterator[None]":
+    """
+    What is written here fails as output, and is not taken for a connection that does.
+
+    :raises Closed: nobody reads it. :raises click.ClickException: it cannot be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise Closed from None
+    except OSError as fault:
+        raise click.ClickException(f"the output cannot be written: {said(fault)}") from None
 
 
 def _terminate(number: int, frame: Optional[FrameType]) -> NoReturn:
