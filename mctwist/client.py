@@ -246,11 +246,18 @@ def block(answers: BinaryIO, size: int) -> bytes:
 
 
 def stats(answers: BinaryIO) -> "dict[str, str]":
-    """What `stats`, or a part of it, answers."""
+    """
+    What `stats`, or a part of it, answers.
+
+    Raises as `line` does; also MemcacheServerError where that is no such answer.
+    """
     told: dict[str, str] = {}
     while True:
         words = line(answers)
         if words in (b"END", b"RESET", b"OK"):
             return told
-        _, name, *value = words.decode(errors="replace").split(" ", 2)
-        told[name] = "".join(value)
+        kind, _, rest = words.decode(errors="replace").partition(" ")
+        if kind != "STAT":
+            raise MemcacheServerError(words.decode(errors="replace"))
+        name, _, value = rest.partition(" ")
+        told[name] = value

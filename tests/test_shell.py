@@ -24,6 +24,7 @@ from mctwist.throwaway import ThrowawayServer
 from tests.certificates import make_identity
 from tests.processes import PATIENCE, ROOT, Connection, eventually, program
 from tests.processes import Server as Process
+from tests.terminal import Terminal
 
 #: A session as it is typed, and what it prints.
 TOLD = [
@@ -512,6 +513,19 @@ def test_what_may_have_been_done_is_not_sent_twice(
     told = capsys.readouterr()
     assert [each for each in server.heard if each] == heard
     assert said in told.err
+
+
+@pytest.mark.parametrize("command", [["bench"], ["dump"]])
+def test_a_server_of_another_kind_is_told_without_harm(
+    command: "list[str]", tmp_path: Path
+) -> None:
+    server = Fake(b"SSH-2.0-\x1b[2J\r\n")
+    with Terminal(*command, "-s", server.address) as terminal:
+        shown = terminal.expect(r"the server answers SSH-2\.0-[^\r\n]*\r\n")
+        assert terminal.ended() == 1
+    server.close()
+    assert "SSH-2.0-\\x1b[2J" in shown
+    assert "Traceback" not in shown
 
 
 def test_an_answer_that_does_not_come(capsys: Any) -> None:

@@ -46,8 +46,12 @@ def ended() -> "Iterator[None]":
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except click.ClickException as fault:
+    except click.UsageError as fault:
         fault.show()
+        sys.exit(fault.exit_code)
+    except click.ClickException as fault:
+        # What a server says may be a part of it.
+        click.echo(f"Error: {seen(fault.format_message())}", err=True)
         sys.exit(fault.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _end_by(signal.SIGINT)
