@@ -85,10 +85,10 @@ MAY = {
     "tethered": {"tap"},
 }  # type: dict[str, set[str]]
 
-#: The modules of commands that work on a data directory: these alone may import offline.
-ON_DIRECTORIES = {
-    f"shell.{name}" for name in ("backup", "check", "dump", "load", "restore", "stores")
-}
+
+# Of the commands only those that work on a data directory.
+for _name in ("backup", "check", "dump", "load", "restore", "stores"):
+    MAY[f"shell.{_name}"] = {*MAY["shell"], "offline"}
 
 #: What each part may import of others' packages, besides the standard library.
 OUTSIDE = {
@@ -206,8 +206,6 @@ class LayerTests(SynchronousTestCase):
                 continue
             for imported in imports(tree, name):
                 layer = own(imported)
-                if layer == "offline" and name in ON_DIRECTORIES:
-                    continue
                 if layer is not None and layer != part:
                     may = MAY.get(name, MAY[part])
                     self.assertIn(layer, may, f"mctwist.{name} imports {imported}")

@@ -3,51 +3,26 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Callable
 
-from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
-from mctwist.backends.directory import DirectoryBackend
-from mctwist.backends.lmdb import LMDBBackend
+from mctwist import operations
+from mctwist.backends.journal import Journal, journals
+from mctwist.backends.state import State
+from mctwist.backends.tables import STATE
+from mctwist.interfaces import StartError
 from mctwist.item import Item
-from mctwist.offline.stores import DIRECTORY, LMDB
-from mctwist.shell.__main__ import group
-from mctwist.testing import NOW
-from tests.processes import PATIENCE, ROOT, Server, eventually, stats_of
-
-BACKENDS: "dict[str, Any]" = {LMDB: LMDBBackend, DIRECTORY: DirectoryBackend}
-
-
-def command(*arguments: str) -> Result:
-    """What becomes of a command."""
-    return CliRunner().invoke(group, arguments)
-
-
-def started(*arguments: str) -> "subprocess.Popen[bytes]":
-    """A command as a process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mctwist.shell", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def items_in(kind: str, path: Path, now: int = NOW) -> "dict[bytes, Item]":
-    """What a server would find alive in the store; it is opened for that."""
-    backend = BACKENDS[kind](str(path), "never")
-    backend.open()
-    try:
-        return {entry.key: entry.item for piece in backend.walk(b"", now, True) for entry in piece}
-    finally:
-        backend.close()
+from mctwist.offline import copies
+from mctwist.offline.check import check
+from mctwist.offline.stores import DIRECTORY, LMDB, Store
+from mctwist.testing import NOW, SECOND, delete, put, step
+from tests.processes import PATIENCE, Server, eventually, stats_of
+from tests.stores import command, edited, fill, items_in, kill_when, started, tree_of, various
 
 
 class Load:
@@ -115,9 +90,259 @@ class HotTests(SynchronousTestCase):
                     said, wrong = process.communicate(timeout=PATIENCE)
                     self.assertEqual((process.returncode, wrong), (0, b""))
                     attempts += json.loads(said)["attempts"]
-                    load.verify(items_in(LMDB, copy), acknowledged)
+                    load.verify(items_in(Store(LMDB, copy)), acknowledged)
                     shutil.rmtree(copy)
                 after = int(stats_of(connection, "storage")["checkpoints"])
             self.assertTrue(after - before > 3, (before, after))
             if number > 10:
                 print(f"{attempts} attempts for {number + 1} copies, {after - before} checkpoints")
+
+
+class CopyCase(SynchronousTestCase):
+    """A store, and room beside it."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="mctwist-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = self.directory / "store"
+        self.copy = self.directory / "copy"
+
+    def do(self, *arguments: str) -> str:
+        """What a command says when it has done that."""
+        result = command(*arguments)
+        self.assertEqual((result.exit_code, result.stderr), (0, ""), result.output)
+        return result.stdout
+
+    def refusal(self, *arguments: str) -> str:
+        """The line in which it refuses; nothing is changed."""
+        before = tree_of(self.directory)
+        result = command(*arguments)
+        self.assertEqual((result.exit_code, result.stdout), (1, ""))
+        self.assertEqual(result.stderr.count("\n"), 1)
+        self.assertEqual(tree_of(self.directory), before)
+        return result.stderr
+
+
+class JournalTests(CopyCase):
+    """What may happen to the journals while they are read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path.mkdir()
+        self.copy.mkdir()
+        self.state = State()
+
+    def append(self, journal: Journal) -> None:
+        self.state.sequence += 1
+        journal.append(self.state.encode(), [(b"key", b"record")])
+
+    def read(self, happens: "Callable[[], None]") -> bool:
+        """Whether what was read is believed, when that happens behind it."""
+        read = copies._read_journals(self.path, self.copy, 1)
+        happens()
+        assert read is not None
+        return all(copies._is_as_it_was(*each) for each in read)
+
+    def test_what_is_appended_does_no_harm(self) -> None:
+        journal = Journal(self.path / "journal-0000000001", "never")
+        self.addCleanup(journal.close)
+        for _ in range(3):
+            self.assertTrue(self.read(lambda: self.append(journal)))
+
+    def test_one_that_is_emptied_in_its_place_is_not_believed(self) -> None:
+        journal = Journal(self.path / "journal-0000000001", "never")
+        self.addCleanup(journal.close)
+        self.append(journal)
+
+        def empty_and_append() -> None:
+            journal.restart()
+            self.append(journal)
+
+        self.assertFalse(self.read(empty_and_append))
+        self.assertFalse(self.read(journal.restart))
+
+    def test_one_that_has_gone_is_not_believed(self) -> None:
+        journal = Journal(self.path / "journal-0000000001", "never")
+        self.addCleanup(journal.close)
+        self.append(journal)
+        self.assertFalse(self.read(journal.path.unlink))
+
+
+class BackupTests(CopyCase):
+    """Copies of stores that nobody changes."""
+
+    def test_a_copy_is_the_same_store(self) -> None:
+        for kind in (LMDB, DIRECTORY):
+            store, copy = (Store(kind, path / kind) for path in (self.path, self.copy))
+            fill(store, various(5))
+            fill(store, [delete(b"plain:0003"), put(b"new", b"n" * 9)], closes=False)
+            before = tree_of(self.path)
+            said = self.do("backup", str(copy), "--storage", f"{kind}:{store}")
+            self.assertEqual(tree_of(self.path), before)
+            self.assertTrue(said.startswith(f"{copy}: 25 items of 9.6 KB, "), said)
+            self.assertEqual(check(copy).batches, 0)
+            items = items_in(copy)
+            self.assertEqual((len(items), items), (25, items_in(store)))
+
+    def test_in_json(self) -> None:
+        fill(Store(LMDB, self.path), various(2))
+        said = json.loads(self.do("backup", str(self.copy), f"--storage={self.path}", "--json"))
+        self.assertEqual((said["path"], said["items"], said["whole"]), (str(self.copy), 10, True))
+        self.assertEqual(said["file_bytes"], sum(map(len, tree_of(self.copy).values())))
+
+    def test_what_cannot_be_copied_is_refused_in_one_line(self) -> None:
+        fill(Store(LMDB, self.path), various(2))
+        fill(Store(DIRECTORY, self.directory / "files"), various(2))
+        here = str(self.path)
+        self.assertIn("there already", self.refusal("backup", here, "--storage", here))
+        new = str(self.copy)
+        for storage, words in [
+            (str(self.directory / "none"), "no mctwist store"),
+            ("memory:", "no files"),
+            (f"directory:{self.path}", "is a lmdb store"),
+        ]:
+            self.assertIn(words, self.refusal("backup", new, "--storage", storage))
+        (self.path / "unsynced").write_text("another boot\n")
+        self.assertIn("went down", self.refusal("backup", new, "--storage", here))
+
+    def test_a_directory_store_that_is_served_is_refused(self) -> None:
+        files = Store(DIRECTORY, self.path)
+        fill(files, various(2))
+        folder = files.folder()
+        folder.hold()
+        self.addCleanup(folder.release)
+        said = self.refusal("backup", str(self.copy), "--storage", str(self.path))
+        self.assertIn("in use by process", said)
+
+    def test_damage_is_told_and_copied_only_when_that_is_wanted(self) -> None:
+        fill(Store(LMDB, self.path), various(2))
+        with edited(self.path) as tables:
+            tables[b"items"].flip(b"plain:0001")
+        arguments = ("backup", str(self.copy), "--storage", str(self.path))
+        self.assertIn("is damaged (record, count)", self.refusal(*arguments))
+        result = command(*arguments, "--even-damaged")
+        self.assertEqual((result.exit_code, result.stderr.count("\n")), (0, 1))
+        self.assertEqual(len(items_in(Store(LMDB, self.copy))), 9)
+
+    def test_a_journal_that_is_broken_is_not_copied_in_silence(self) -> None:
+        fill(Store(LMDB, self.path), [put(b"%d" % number, b"v") for number in range(300)], False)
+        (journal,) = journals(self.path)
+        content = bytearray(journal.read_bytes())
+        content[20] ^= 1
+        journal.write_bytes(content)
+        said = self.refusal("backup", str(self.copy), "--storage", str(self.path))
+        self.assertIn("is damaged (journal)", said)
+
+    def test_killed_at_any_moment_it_leaves_no_copy_or_a_whole_one(self) -> None:
+        fill(Store(LMDB, self.path), various(400))
+        for seen in ("copy.partial-*", "copy.partial-*/data.mdb", "copy.partial-*/stopped"):
+            process = started("backup", str(self.copy), "--storage", str(self.path))
+            kill_when(process, self.directory, seen)
+            if self.copy.exists():
+                self.assertEqual(len(items_in(Store(LMDB, self.copy))), 2000)
+                shutil.rmtree(self.copy)
+        self.do("backup", str(self.copy), "--storage", str(self.path))
+
+
+class RestoreTests(CopyCase):
+    """A copy is put back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stores: dict[str, Store] = {}
+        for kind in (LMDB, DIRECTORY):
+            copy = self.stores[kind] = Store(kind, self.copy / kind)
+            fill(copy, [*various(5), put(b"soon", b"s")])
+            fill(copy, [step(operations.touch, b"soon", NOW + SECOND)])
+
+    def test_where_nothing_is(self) -> None:
+        for kind, copy in self.stores.items():
+            (self.path / f"{kind}-there").mkdir(parents=True)
+            for name in (f"{kind}-there", f"{kind}-not-there"):
+                before = tree_of(self.copy)
+                path = self.path / name
+                said = self.do("restore", str(copy), "--storage", str(path))
+                self.assertEqual(said, f"{path}: 26 items of 9.6 KB\n")
+                self.assertEqual(tree_of(self.copy), before)
+                restored = Store(kind, path)
+                self.assertEqual(items_in(restored), items_in(copy))
+                self.assertNotIn(b"soon", items_in(restored, NOW + 2 * SECOND))
+
+    def test_what_is_there_is_replaced_by_force_only_and_kept(self) -> None:
+        for kind, copy in self.stores.items():
+            there = Store(kind, self.path / kind)
+            fill(there, [put(b"other", b"%d" % number) for number in range(500)], closes=False)
+            arguments = ("restore", str(copy), "--storage", f"{kind}:{there}")
+            self.assertIn("--force replaces it", self.refusal(*arguments))
+            said = json.loads(self.do(*arguments, "--force", "--json"))
+            items = items_in(there)
+            self.assertEqual(items, items_in(copy))
+            aside = Store(kind, Path(said["aside"]))
+            self.assertEqual(aside.path.parent, there.path)
+            self.assertEqual([item.value for item in items_in(aside).values()], [b"499"])
+            # A CAS unique that was given out for what is not there any more is not given again.
+            fill(there, [put(b"other", b"new")])
+            self.assertEqual(items_in(there)[b"other"].cas, 501)
+
+    def test_what_must_not_be_is_refused_in_one_line(self) -> None:
+        copy = str(self.stores[LMDB])
+        fill(Store(DIRECTORY, self.path / "files"), various(1))
+        (self.path / "foreign").mkdir()
+        (self.path / "foreign" / "file").touch()
+        (self.path / "file").touch()
+        for storage, words in [
+            (f"{self.path / 'files'}", "is a lmdb store"),
+            (f"directory:{self.path / 'new'}", "is a lmdb store"),
+            (f"{self.path / 'foreign'}", "is not a mctwist store"),
+            (f"{self.path / 'file'}", "Not a directory"),
+            (copy, "where it is to be restored"),
+        ]:
+            self.assertIn(words, self.refusal("restore", copy, "--storage", storage, "--force"))
+        none = str(self.path / "none")
+        self.assertIn("no mctwist store", self.refusal("restore", none, "--storage", none + "2"))
+
+    def test_a_damaged_copy_is_refused(self) -> None:
+        with edited(self.stores[LMDB].path) as tables:
+            tables[b"about"].flip(STATE)
+        copy = str(self.stores[LMDB])
+        self.assertIn("is damaged", self.refusal("restore", copy, "--storage", str(self.path)))
+
+    def test_one_that_is_served_is_refused(self) -> None:
+        there = Store(LMDB, self.path)
+        fill(there, various(1))
+        folder = there.folder()
+        folder.hold()
+        self.addCleanup(folder.release)
+        copy = str(self.stores[LMDB])
+        said = self.refusal("restore", copy, "--storage", str(self.path), "--force")
+        self.assertIn("in use by process", said)
+
+    def test_killed_in_the_middle_it_can_be_done_again(self) -> None:
+        for kind, copy in self.stores.items():
+            there = Store(kind, self.path / kind)
+            fill(there, [put(b"other", b"o")])
+            for seen in (
+                "restoring/new",
+                "replaced-*",
+                "replaced-*/mctwist",
+                "restoring/new/items",
+            ):
+                arguments = ("restore", str(copy), "--storage", str(there), "--force")
+                kill_when(started(*arguments), there.path, seen)
+                try:
+                    self.assertIn(len(items_in(there)), (1, 26))
+                except StartError as fault:
+                    # Half of the files of a directory store: nobody serves that.
+                    self.assertIn("is not a mctwist store", str(fault))
+                    self.assertEqual(kind, DIRECTORY)
+            self.do(*arguments)
+            self.assertEqual(items_in(there), items_in(copy))
+
+    def test_a_server_serves_what_is_restored_and_a_copy_itself(self) -> None:
+        for kind, copy in self.stores.items():
+            folder = self.directory / f"server-{kind}"
+            folder.mkdir()
+            self.do("restore", str(copy), "--storage", str(folder / "store"))
+            with Server(folder, kind=kind) as server, server.connect() as connection:
+                answer = connection.ask(b"get plain:0004\r\n", b"END\r\n")
+                self.assertIn(b"\r\nvalue 4\r\n", answer)

@@ -22,6 +22,7 @@ Pair = tuple[bytes, bytes]
 
 ITEMS, ORDER, EXPIRING, ABOUT = b"items", b"order", b"expiring", b"about"
 _EMPTY = object()
+_PLACE_SIZE = tables.PLACE.size
 
 
 class Broken(Exception):
@@ -137,14 +138,18 @@ class Reading:
         """As `Tables.first_journal`."""
         return tables.number_in(self.find(ABOUT)(tables.FIRST_JOURNAL))
 
-    def key_at(self, place: int) -> Optional[bytes]:
-        """The key that is said to have `place`; None: none, or the block is damaged."""
-        packed = tables.BLOCK.pack(place // PLACES)
-        try:
-            found = placed(packed, self.find(ORDER)(packed) or b"")
-        except Broken:
-            return None
-        return next((key for at, key, _ in found if at == place), None)
+    def has_place(self, key: bytes, place: int) -> bool:
+        """Whether it says at `place` that `key` has it."""
+        number, index = divmod(place, PLACES)
+        block = self.find(ORDER)(tables.BLOCK.pack(number)) or b""
+        # Looked for, for to take a block apart for each of its keys takes long.
+        head = bytes((index, len(key) & 255))
+        at = block.find(key, _PLACE_SIZE)
+        while at > 0:
+            if block.startswith(head, at - _PLACE_SIZE):
+                return True
+            at = block.find(key, at + 1)
+        return False
 
 
 Placed = tuple[int, bytes, int]

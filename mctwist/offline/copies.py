@@ -75,8 +75,8 @@ PATIENCE, PAUSE = 60.0, 0.02
 #: Where a store is put together before it is restored.
 WORKSHOP = "restoring"
 
-# Of a journal that is not empty: its first frame begins with this, a state included.
-_BEGINNING = 128
+# What a journal begins with: the length and the checksum of its first frame, and a state.
+_BEGINNING = 12 + State.SIZE
 _IDENTITY = "mctwist"
 
 

@@ -177,6 +177,7 @@ class _Making:
         self._damaged = damaged
         self._taken: dict[int, bytearray] = {}  # places, a bit each
         self._displaced: list[tuple[bytes, Item]] = []
+        self._refused: set[bytes] = set()
         self._sequence = self._place = 0
 
     def add(self, pairs: "Iterable[Pair]") -> None:
@@ -205,7 +206,8 @@ class _Making:
                 for place, key, visit in _placed(packed, block):
                     record = find(key)
                     if record is None:
-                        missing.append(key)
+                        if key not in self._refused:
+                            missing.append(key)
                     elif decode(key, record).place == place and visit:
                         stamps[place] = stamp_of_visit(visit)
         finally:
@@ -279,6 +281,7 @@ class _Making:
             item = None
         if item is None or not 0 < len(key) <= KEY_LENGTH:
             self._damaged.add(key, record)
+            self._refused.add(key)
             return None
         self._sequence = max(self._sequence, item.sequence)
         self._place = max(self._place, item.place)

@@ -60,9 +60,9 @@ def ended() -> "Iterator[None]":
     except (Closed, BrokenPipeError):
         _end_by(signal.SIGPIPE)
     except LOST as fault:
-        sys.exit(f"mctwist: {seen(said(fault))}")
+        sys.exit(f"mctwist: {said(fault)}")
     except REFUSED as fault:
-        sys.exit(f"mctwist: the server answers {seen(str(fault))}")
+        sys.exit(f"mctwist: the server answers {fault}")
 
 
 @contextmanager
