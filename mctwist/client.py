@@ -10,6 +10,7 @@ would be taken for the next one's.
 """
 
 import re
+import socket
 import ssl
 from contextlib import suppress
 from io import BytesIO
@@ -28,6 +29,9 @@ LOST = (OSError, MemcacheUnexpectedCloseError)
 REFUSED = (MemcacheClientError, MemcacheServerError)
 
 PORT = 11211
+
+#: The most that a server may be set up to take: bytes (memcached's -I goes to 1 GB).
+MOST_VALUE = 1 << 30
 
 #: A host and a port, or the path of a UNIX socket.
 Address = Union[tuple[str, int], str]
@@ -70,8 +74,11 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
     :ivar answers: what the server sends, to be read.
     """
 
+    sock: Any
+
     def __init__(self, server: Any, login: Optional[tuple[str, str]], **options: Any) -> None:
         super().__init__(server, **options)
+        self._address = server
         self._login = login
         self.answers: BinaryIO = BytesIO()
 
@@ -87,7 +94,7 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
         self.close()
         self._connect()
         self.answers = self.sock.makefile("rb")
-        if self._login is not None:
+        if self._login is not None and self._wants_login():
             words = " ".join(self._login).encode()
             self.ask(b"set login 0 0 %d\r\n%b\r\n" % (len(words), words), line)
 
@@ -118,6 +125,35 @@ class Connection(Client):  # type: ignore[misc]  # it has no types
         with suppress(OSError):
             self.answers.close()
         super().close()
+
+    def _connect(self) -> None:
+        # pymemcache's takes the first address of a name and no other, where `localhost` may be ::1
+        # and the server on 127.0.0.1; and of a UNIX socket a relative path for a host.
+        self.close()
+        try:
+            if isinstance(self._address, str):
+                self.sock = socket.socket(socket.AF_UNIX)
+                self.sock.settimeout(self.connect_timeout)
+                self.sock.connect(self._address)
+            else:
+                self.sock = socket.create_connection(self._address, self.connect_timeout)
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.tls_context is not None:
+                    self.sock = self.tls_context.wrap_socket(
+                        self.sock, server_hostname=self._address[0]
+                    )
+        except ValueError:
+            # Too long for a name, or with a NUL in it.
+            raise OSError("no such name") from None
+        self.sock.settimeout(self.timeout)
+
+    def _wants_login(self) -> bool:
+        # A login is a `set`: a server that asks nobody would store the password, for all to read.
+        try:
+            self.ask(b"version\r\n", line)
+        except MemcacheClientError:
+            return True
+        return False
 
     def _is_stale(self) -> bool:
         # Nobody is asked anything, so there is nothing to read but an end. (Under TLS there may be
@@ -159,7 +195,6 @@ class Server(NamedTuple):
             self.login,
             connect_timeout=self.timeout,
             timeout=timeout or self.timeout,
-            no_delay=True,
             tls_context=self.tls,
         )
         try:
@@ -203,7 +238,13 @@ def raw_line(answers: BinaryIO) -> bytes:
 
 
 def block(answers: BinaryIO, size: int) -> bytes:
-    """A value of `size` bytes, which is next."""
+    """
+    A value of `size` bytes, which is next.
+
+    :raises ValueError: no value has that size, so it was no memcached's answer.
+    """
+    if not 0 <= size <= MOST_VALUE:
+        raise ValueError(f"a value of {size} bytes")
     value = answers.read(size + 2)
     if len(value) < size + 2:
         raise MemcacheUnexpectedCloseError

@@ -1,6 +1,8 @@
 """A client's connection: the addresses that people write, and what is taken for lost."""
 
+import os
 import select
+import socket
 import ssl
 from contextlib import closing
 from io import BytesIO
@@ -59,6 +61,41 @@ def test_a_connection_that_the_server_has_closed_is_replaced(tmp_path: Path) -> 
             assert connection.answers.read() == b""
             connection.open()
             assert connection.ask(b"version\r\n", line).startswith(b"VERSION ")
+
+
+def test_a_password_is_not_stored_where_nobody_asks_for_it(tmp_path: Path) -> None:
+    with Server(tmp_path, "--port", "-1") as server:
+        login = ("alice", "open sesame")
+        with closing(client.Server(server.addresses()[0], login).connect()) as connection:
+            assert connection.ask(b"get login\r\n", line) == b"END"
+
+
+def test_all_addresses_of_a_name_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(tmp_path, "--port", "-1") as server:
+        (address,) = server.addresses()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            nobody = listener.getsockname()
+        # As with a `localhost` that is ::1 first.
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", each)
+            for each in (nobody, address)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with closing(client.Server(("localhost", 1)).connect()) as connection:
+            assert connection.ask(b"version\r\n", line).startswith(b"VERSION ")
+
+
+def test_the_path_of_a_socket_may_be_relative(tmp_path: Path) -> None:
+    with Server(tmp_path, "-s", str(tmp_path / "socket")):
+        address = address_of(f"unix:{os.path.relpath(tmp_path)}/socket")
+        with closing(client.Server(address).connect()) as connection:
+            assert connection.ask(b"version\r\n", line).startswith(b"VERSION ")
+
+
+@pytest.mark.parametrize("text", ["a" * 70, "..:1", "a\0b", "unix:" + "a" * 200])
+def test_what_can_be_no_name_cannot_be_reached(text: str) -> None:
+    with pytest.raises(OSError, match=r"no such name|too long|not known"):
+        client.Server(address_of(text)).connect()
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,10 @@ class WordTests(SynchronousTestCase):
         for line in ("'a", '"a', '"a\\"', "a\\"):
             self.assertRaises(Unfinished, split, line)
         self.assertEqual(list(Lines(["set k 'a", "b'", "get k"])), ["set k 'a\nb'", "get k"])
+        self.assertEqual(list(Lines(["get 'a", "b\\"])), ["get 'a\nb\\"])
+        self.assertEqual(
+            list(Lines(["get a\\", "b", "raw 'x", "c"])), ["get a\\\nb", "raw 'x", "c"]
+        )
 
     def test_only_a_bare_star_at_the_end_is_a_star(self) -> None:
         for line, data, starred in [

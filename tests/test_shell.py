@@ -24,6 +24,7 @@ from mctwist.throwaway import ThrowawayServer
 from tests.certificates import make_identity
 from tests.processes import PATIENCE, ROOT, Connection, eventually, program
 from tests.processes import Server as Process
+from tests.terminal import Terminal
 
 #: A session as it is typed, and what it prints.
 TOLD = [
@@ -222,6 +223,8 @@ def test_errors_are_explained(mctwist: str, make: "Callable[[str], Typed]") -> N
         ("set k --file ~nobodyatall/f", "home"),
         ('set k --file "\\x00"', "null byte"),
         ("get nothing > /nowhere", "not found: /nowhere is not written"),
+        ("get nothing k > /nowhere", "a file takes one value"),
+        ("mg k t > /nowhere", "say v"),
         ("help nothing", "no help on nothing"),
         ("connect a:b", "is not HOST:PORT"),
         ("set k 0 0 5", "nothing is sent"),
@@ -313,6 +316,16 @@ def test_elsewhere_a_value_is_shown_where_it_is_asked_for(mctwist: str) -> None:
     assert rest == ["{", '  "a": 1', "}", '{"a":1}']
 
 
+def test_elsewhere_nothing_is_left_out_of_a_value(mctwist: str, tmp_path: Path) -> None:
+    path = tmp_path / "value"
+    value = [*range(5000)]
+    path.write_text(json.dumps(value))
+    told = shell(mctwist, "-c", f"set k --file {path}", "-c", "get k --as json").out
+    assert json.loads(told.removeprefix("STORED\n")) == value
+    told = shell(mctwist, "-c", "get k --as hex").out
+    assert len(told.splitlines()) == -(-path.stat().st_size // 16)
+
+
 def test_what_fails_is_told_and_the_rest_is_done(address: str) -> None:
     done = shell(address, "-c", "set k hello", "-c", "incr k", "-c", "get k")
     assert done.status == 1
@@ -329,6 +342,7 @@ def test_nobody_there_is_one_line() -> None:
 
 def test_answers_as_json(mctwist: str) -> None:
     lines = ["set k hello --flags 3", "gets k", "get k nothing", 'set b "\\xff"', "get b", "incr n"]
+    lines += ['ms "a key" v T0', 'keys "a "']
     done = shell(mctwist, "--json", *(word for line in lines for word in ("-c", line)))
     told = [json.loads(line) for line in done.out.splitlines()]
     cas = told[1].pop("cas")
@@ -341,6 +355,8 @@ def test_answers_as_json(mctwist: str) -> None:
         {"answer": "STORED"},
         {"key": "b", "value64": "/w==", "flags": 0},
         {"answer": "NOT_FOUND"},
+        {"answer": "HD", "meaning": "done"},
+        {"key": "a key", "ttl": -1, "bytes": 1},
     ]
 
 
@@ -381,6 +397,60 @@ def test_it_ends_by_a_signal(mctwist: str, number: signal.Signals) -> None:
         process.send_signal(number)
         assert process.wait(PATIENCE) == 128 + number
         assert process.stderr.read().strip() == b""
+
+
+def test_output_that_fails_is_no_lost_connection(mctwist: str) -> None:
+    words = [sys.executable, "-m", "mctwist.shell", "shell", "-s", mctwist, "--raw"]
+    words += ["-c", "stats"] * 20
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "w") as full, os.fdopen(writing, "w") as unread:
+        for stdout, status, said in [(full, 1, "No space left on device"), (unread, 141, "")]:
+            done = subprocess.run(
+                words, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+            )
+            assert done.returncode == status, done.stderr
+            assert said in done.stderr
+            assert "connection" not in done.stderr
+            assert done.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_streams_that_are_closed(mctwist: str, closed: str) -> None:
+    command = f'exec "$0" -m mctwist.shell shell -s "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, mctwist],
+        cwd=ROOT, input="version\n", capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_wrong_options_are_told(mctwist: str) -> None:
+    for words, said in [
+        *[(("--timeout", text), "is not in the range") for text in ("inf", "0", "1e300")],
+        (("--timeout", "nan"), "is no time"),
+        (("--tls", "-s", "unix:/tmp/socket"), "a UNIX socket is not spoken to in TLS"),
+    ]:
+        done = shell(mctwist, *words, "-c", "version")
+        assert (done.status, done.out) == (2, "")
+        assert said in done.err
+
+
+def test_a_command_is_not_taken_for_the_password(mctwist: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mctwist.shell", "shell", "-s", mctwist, "--user", "alice"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "MCTWIST_PASSWORD"},
+        input="get k\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        # Without a terminal.
+        start_new_session=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("the password of alice: set MCTWIST_PASSWORD\n")
 
 
 # A server that fails
@@ -427,6 +497,10 @@ class Fake:
         ("mg k v T5", [b"", b""], [b"mg k v T5\r\n"], "it is not sent again"),
         ("get k", [b"VALUE k 0 5\r\nhe", b"END\r\n"], [b"get k\r\n"] * 2, "k: not found"),
         ("get k", [b"SSH-2.0-OpenSSH\r\n"], [b"get k\r\n"], "is it a memcached?"),
+        ("get k", [b"VALUE k 0 %d\r\n" % 10**30], [b"get k\r\n"], "is it a memcached?"),
+        ("get k", [b"VALUE k 0 -3\r\n"], [b"get k\r\n"], "is it a memcached?"),
+        ("mg k v", [b"VA\r\n"], [b"mg k v\r\n"], "is it a memcached?"),
+        ("ttl k", [b"ME k exp=soon\r\n"], [b"me k\r\n"], "is it a memcached?"),
     ],
 )
 def test_what_may_have_been_done_is_not_sent_twice(
@@ -440,6 +514,19 @@ def test_what_may_have_been_done_is_not_sent_twice(
     told = capsys.readouterr()
     assert [each for each in server.heard if each] == heard
     assert said in told.err
+
+
+@pytest.mark.parametrize("command", [["bench"], ["dump"]])
+def test_a_server_of_another_kind_is_told_without_harm(
+    command: "list[str]", tmp_path: Path
+) -> None:
+    server = Fake(b"SSH-2.0-\x1b[2J\r\n")
+    with Terminal(*command, "-s", server.address) as terminal:
+        shown = terminal.expect(r"the server answers SSH-2\.0-[^\r\n]*\r\n")
+        assert terminal.ended() == 1
+    server.close()
+    assert "SSH-2.0-\\x1b[2J" in shown
+    assert "Traceback" not in shown
 
 
 def test_an_answer_that_does_not_come(capsys: Any) -> None:

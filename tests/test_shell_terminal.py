@@ -165,6 +165,12 @@ def test_a_value_over_several_lines(terminal: Terminal) -> None:
     assert terminal.type("get k") == "one\ntwo"
 
 
+def test_what_is_pasted_is_a_command_a_line(terminal: Terminal) -> None:
+    pasted = "set a 1\rset k 0 0 5\rhello\rset b 'two\rlines'\rget k\rget b\r"
+    told = terminal.type(f"\x1b[200~{pasted}\x1b[201~")
+    assert told == "STORED\nSTORED\nSTORED\nhello\ntwo\nlines"
+
+
 def test_the_protocols_own_form(terminal: Terminal) -> None:
     terminal.send("set k 0 0 5" + ENTER)
     terminal.seen("value>")
@@ -261,6 +267,7 @@ def test_bytes_both_ways(start: "Callable[..., Terminal]") -> None:
     terminal.send("too long" + ENTER)
     terminal.seen("CLIENT_ERROR bad data chunk\\r\\n")
     terminal.seen(BEGUN)
+    assert "< ERROR" in terminal.type("\u00a0")
     terminal.type("raw off")
     assert terminal.type("get k") == "no"
 
@@ -353,6 +360,20 @@ def test_an_editor_that_fails(
     assert "No such file" in start(EDITOR="/nowhere/ed").type("set k --edit")
 
 
+def test_ctrl_c_is_the_editors(
+    start: "Callable[..., Terminal]", editor: "Callable[[str], str]"
+) -> None:
+    script = "trap 'echo edited > \"$1\"; exit 0' INT; echo editing; while :; do sleep 0.01; done"
+    terminal = start(EDITOR=editor(script))
+    terminal.type("set k hello")
+    terminal.send("set k --edit" + ENTER)
+    terminal.seen("editing")
+    terminal.send(CTRL_C)
+    terminal.seen("STORED")
+    terminal.seen(BEGUN)
+    assert terminal.type("get k") == "edited"
+
+
 def test_a_change_meanwhile_is_told_and_what_was_written_is_kept(
     start: "Callable[..., Terminal]",
     editor: "Callable[[str], str]",
@@ -398,6 +419,9 @@ def test_a_lost_server(tmp_path: Path) -> None:
             terminal.seen("1\\r\\n")
             server.kill()
             terminal.seen("it is not sent again")
+            terminal.seen(BEGUN)
+            # By now it is dead to the last of its sockets.
+            assert "cannot reach" in terminal.type("get n")
             terminal.seen("(not connected)")
         finally:
             terminal.close()
@@ -415,6 +439,20 @@ def test_a_server_that_is_not_there(
     assert terminal.type(f"connect {server.address}").startswith(f"{server.address}: 1.6.")
     assert "cannot reach" in terminal.type(f"connect {nowhere}")
     assert terminal.type("set k hello") == "STORED"
+
+
+def test_ctrl_c_while_the_first_answer_is_waited_for(
+    start: "Callable[..., Terminal]", server: ThrowawayServer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        terminal = start("-s", f"127.0.0.1:{listener.getsockname()[1]}", ask=False)
+        peer, _ = listener.accept()
+        with peer:
+            assert peer.recv(1000) == b"version\r\n"
+            terminal.send(CTRL_C)
+            terminal.seen("stopped")
+            terminal.seen(BEGUN)
+    assert terminal.type(f"connect {server.address}").startswith(server.address)
 
 
 def test_sigterm_leaves_the_terminal_as_it_was(

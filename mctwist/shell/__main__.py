@@ -7,6 +7,7 @@ The server needs none of the libraries that it is made with, and is installed wi
 command is there even so, and says what is missing.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Optional
@@ -74,6 +75,10 @@ def group() -> None:
 
 def main() -> None:
     """The program."""
+    # Closed by whoever has started it, they are None, and a connection would get their numbers.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # as long as it runs
     with ended():
         # Which is the status, where a command has ended with one.
         status = group(prog_name="mctwist", standalone_mode=False)

@@ -11,6 +11,7 @@ is never part of a command line, where others could see it.
 
 import os
 import ssl
+import sys
 from functools import wraps
 from math import isnan
 from typing import Any, Callable, Optional
@@ -99,6 +100,8 @@ def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.BadParameter(str(fault), param_hint="--server") from None
         context = None
         if tls or tls_ca or tls_cert or tls_insecure:
+            if isinstance(address, str):
+                raise click.UsageError("a UNIX socket is not spoken to in TLS")
             context = _context(tls_ca, tls_cert, tls_insecure)
         login = None if user is None else (user, _password(user))
         return command(*args, server=Server(address, login, context, timeout), **options)
@@ -124,8 +127,21 @@ def _context(
 def _password(user: str) -> str:
     password = os.environ.get("MCTWIST_PASSWORD")
     if password is None:
+        if not _may_ask():
+            raise click.UsageError(
+                f"nobody can be asked for the password of {user}: set MCTWIST_PASSWORD"
+            )
         password = click.prompt(f"Password of {user}", hide_input=True, err=True)
     return password
+
+
+def _may_ask() -> bool:
+    """Whether there is a terminal; its input may come from elsewhere all the same."""
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR))
+    except OSError:
+        return sys.stdin.isatty()
+    return True
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -64,6 +64,21 @@ def ended() -> "Iterator[None]":
         sys.exit(f"mctwist: the server answers {seen(str(fault))}")
 
 
+@contextmanager
+def written() -> "Iterator[None]":
+    """
+    What is written here fails as output, and is not taken for a connection that does.
+
+    :raises Closed: nobody reads it. :raises click.ClickException: it cannot be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise Closed from None
+    except OSError as fault:
+        raise click.ClickException(f"the output cannot be written: {said(fault)}") from None
+
+
 def _terminate(number: int, frame: Optional[FrameType]) -> NoReturn:
     raise Terminated
 

@@ -17,7 +17,7 @@ from mctwist.shell.repl.prompt import Prompt, converse, greet, kept_history
 from mctwist.shell.repl.screen import JsonScreen, Screen
 from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.table import COMMANDS
-from mctwist.shell.repl.words import BadWords, Unfinished, split
+from mctwist.shell.repl.words import whole
 
 
 @click.command()
@@ -73,32 +73,13 @@ class Lines:
         self._lines = iter(lines)
 
     def __iter__(self) -> "Iterator[str]":
-        """Each command, whose quotes are closed where they can be."""
-        for line in self._lines:
-            while _is_open(line):
-                rest = next(self._lines, None)
-                if rest is None:
-                    break
-                line += f"\n{rest}"
-            yield line.rstrip("\r")
+        return whole(self._lines)
 
     def more(self, prompt: str) -> Optional[str]:
         return next(self._lines, None)
 
     def agrees(self, question: str) -> Optional[bool]:
         return None
-
-
-def _is_open(line: str) -> bool:
-    if line.split(None, 1)[:1] == ["raw"]:
-        return False
-    try:
-        split(line)
-    except Unfinished:
-        return True
-    except BadWords:
-        pass
-    return False
 
 
 def _run_all(session: Session, lines: Lines) -> bool:

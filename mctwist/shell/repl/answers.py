@@ -77,6 +77,8 @@ def meta(answers: BinaryIO) -> Meta:
     word, *more = line(answers).split(b" ")
     if word != b"VA":
         return Meta(word, tuple(more))
+    if not more:
+        raise ValueError("a value without a length")
     return Meta(word, tuple(more[1:]), block(answers, int(more[0])))
 
 

@@ -90,6 +90,8 @@ def fetch_and_touch(session: Session, call: Call) -> None:
 def _fetch(
     session: Session, call: Call, first: "list[bytes]", keys: "list[bytes]", again: bool
 ) -> None:
+    if "output" in call.options and len(keys) > 1:
+        raise Wrong("a file takes one value: say one KEY")
     name = call.command.name.encode()
     words = [name, *first, *map(plain, keys)]
     found: list[Found] = session.ask(words, answers.values, again=again)

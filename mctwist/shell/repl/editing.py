@@ -8,9 +8,11 @@ kept where it could not be stored.
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mctwist.shell.repl import answers
@@ -78,10 +80,22 @@ def _remove(path: Path) -> None:
         path.parent.rmdir()
 
 
+@contextmanager
+def _deaf() -> "Iterator[None]":
+    """Ctrl-C is a key of the editor's here: it neither ends it nor what it is for."""
+    # Not SIG_IGN, which the editor would inherit.
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _edited(path: Path, old: bytes) -> bytes:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
-        status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+        with _deaf():
+            status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
         new = path.read_bytes()
     except (OSError, ValueError) as fault:
         raise Wrong(f"{editor}: {getattr(fault, 'strerror', None) or fault}") from None

@@ -14,7 +14,7 @@ from typing import Optional
 from mctwist.shell.repl import answers
 from mctwist.shell.repl.answers import Found, Meta
 from mctwist.shell.repl.classic import how_of, keep, value_of
-from mctwist.shell.repl.commands import Call, Command, is_plain, number, plain, spell
+from mctwist.shell.repl.commands import Call, Command, Wrong, is_plain, number, plain, spell
 from mctwist.shell.repl.meanings import META
 from mctwist.shell.repl.screen import about
 from mctwist.shell.repl.session import Session
@@ -48,6 +48,8 @@ def _ask(
 
 def _show(session: Session, call: Call, answer: Meta) -> None:
     if "output" in call.options:
+        if answer.word == b"HD":
+            raise Wrong("there is a value, but it is not asked for: say v")
         keep(session, call, answer.value)
     elif answer.word == b"VA":
         found = Found(call.data[0], answer.value, more=answer.more)

@@ -1,5 +1,7 @@
 """What the shell can do of its own, besides what a server knows: one command for many, and help."""
 
+from typing import Union
+
 from rich.text import Text
 
 from mctwist import client
@@ -26,12 +28,12 @@ def tell_ttl(session: Session, call: Call) -> None:
         session.screen.missing(key)
     else:
         session.see([key])
-        session.screen.answer(_left(session, left))
+        session.screen.answer(str(_left(session, left)))
 
 
-def _left(session: Session, seconds: int) -> str:
+def _left(session: Session, seconds: int) -> "Union[str, int]":
     """For programs it is the number of the protocol, which has -1 for ever."""
-    return written(seconds) if session.screen.terminal else str(seconds)
+    return written(seconds) if session.screen.terminal else seconds
 
 
 def list_keys(session: Session, call: Call) -> None:
@@ -39,7 +41,7 @@ def list_keys(session: Session, call: Call) -> None:
     prefix = call.words[0].data if call.words else b""
     limit = call.options.get("limit", MOST_SHOWN)
     found = keys_of(session, prefix, limit, call.options.get("after"))
-    rows = [(spelt(key.name), _left(session, key.left), key.size) for key in found.keys]
+    rows = [(key.name, _left(session, key.left), key.size) for key in found.keys]
     session.see(key.name for key in found.keys)
     session.screen.rows(("key", "ttl", "bytes"), rows, ("bytes",))
     if found.more and found.ordered:

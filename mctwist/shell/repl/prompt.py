@@ -8,6 +8,7 @@ that, and the connection with it, so that the rest of the answer is read by nobo
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
@@ -24,7 +25,7 @@ from mctwist.shell.output import Terminated
 from mctwist.shell.repl.completion import WordCompleter
 from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.wire import Trouble
-from mctwist.shell.repl.words import BadWords, Unfinished, split
+from mctwist.shell.repl.words import open_quote, whole
 
 #: A longer line is not kept in the history, which is cut to its second half at this size: bytes.
 MOST_LINE, MOST_HISTORY = 4096, 1 << 20
@@ -85,16 +86,27 @@ class Prompt:
         self._history = history or InMemoryHistory()
         self._lines: Optional[PromptSession[str]] = None
         self._plain: PromptSession[str] = PromptSession(style=_STYLE)
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget what has been pasted and is not done yet."""
+        self._pasted: Iterator[str] = iter(())
+        self._commands = whole(self._pasted)
 
     def line(self, session: Session) -> str:
         """
-        The next line.
+        The next command. Of several that are pasted at once, each is one.
 
         :raises EOFError: there is none. :raises KeyboardInterrupt: it was cleared.
         """
+        command = next(self._commands, None)
+        if command is not None:
+            return command
         if self._lines is None:
             self._lines = self._made(session)
-        return _asked(self._lines, lambda: _prompt(session))
+        self._pasted = iter(_asked(self._lines, lambda: _prompt(session)).split("\n"))
+        self._commands = whole(self._pasted)
+        return next(self._commands)
 
     def _made(self, session: Session) -> "PromptSession[str]":
         lines: PromptSession[str] = PromptSession(
@@ -102,7 +114,7 @@ class Prompt:
             completer=WordCompleter(session),
             complete_while_typing=False,
             auto_suggest=AutoSuggestFromHistory(),
-            multiline=Condition(lambda: _is_open(lines.default_buffer.text)),
+            multiline=Condition(lambda: bool(open_quote(lines.default_buffer.text))),
             prompt_continuation="... ",
             bottom_toolbar=lambda: _usage(session, lines.default_buffer.text),
             style=_STYLE,
@@ -110,9 +122,10 @@ class Prompt:
         return lines
 
     def more(self, prompt: str) -> Optional[str]:
+        line = next(self._pasted, None)
         try:
             # Such a line ends as it does in the protocol.
-            return _asked(self._plain, prompt) + "\r"
+            return (_asked(self._plain, prompt) if line is None else line) + "\r"
         except EOFError:
             return None
 
@@ -145,16 +158,6 @@ def _asked(lines: "PromptSession[str]", prompt: Any) -> str:
         signal.signal(signal.SIGTERM, before)
 
 
-def _is_open(text: str) -> bool:
-    try:
-        split(text)
-    except Unfinished:
-        return True
-    except BadWords:
-        pass
-    return False
-
-
 def _prompt(session: Session) -> FormattedText:
     parts: list[Any] = [("class:prompt", str(session.wire.server))]
     if session.wire.unreachable:
@@ -185,10 +188,15 @@ def converse(session: Session, prompt: Prompt) -> None:
         try:
             session.run(line)
         except KeyboardInterrupt:
-            session.interrupted()
-            session.screen.note("stopped")
+            prompt.drop()
+            _stop(session)
         except Left:
             return
+
+
+def _stop(session: Session) -> None:
+    session.interrupted()
+    session.screen.note("stopped")
 
 
 def greet(session: Session) -> None:
@@ -199,5 +207,7 @@ def greet(session: Session) -> None:
         session.screen.wrong(str(fault), "each command tries again; connect ADDRESS for another")
     except REFUSED as fault:
         session.screen.wrong(f"{session.wire.server} does not let you in: {fault}")
+    except KeyboardInterrupt:
+        _stop(session)
     else:
         session.screen.note(f"{session.wire.server} · {version} · help tells what there is")

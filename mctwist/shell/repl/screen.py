@@ -83,13 +83,15 @@ class Screen:
         if found.value is not None:
             value = found.value
             if how.kind not in (None, "raw"):
-                value = shown(value, how.kind, how.whole).text.plain.encode()
+                # Nobody would see that something is left out.
+                value = shown(value, how.kind, whole=True).text.plain.encode()
             data += value + b"\n"
         about = _about(found, how)
         if about and (how.cas or found.more):
             data += about.encode() + b"\n"
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        with output.written():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
 
     def missing(self, key: bytes, named: bool = False) -> None:
         """There is no such item."""
@@ -117,18 +119,19 @@ class Screen:
     def rows(
         self, heads: "Sequence[str]", rows: "Sequence[Sequence[Any]]", numbers: "Sequence[str]" = ()
     ) -> None:
-        """A table."""
+        """A table. What is bytes in it is spelt, but for JSON, which has them as they are."""
         if not self.terminal:
             for row in rows:
-                self._print(Text("\t".join(map(str, row))))
+                self._print(Text("\t".join(map(_cell, row))))
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for head in heads:
             table.add_column(head, justify="right" if head in numbers else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(seen(str(cell))) for cell in row))
+            table.add_row(*(Text(seen(_cell(cell))) for cell in row))
         # Wrapped, a cell stays in its column.
-        self._console().print(table, soft_wrap=False)
+        with output.written():
+            self._console().print(table, soft_wrap=False)
 
     def text(self, text: Text) -> None:
         """Something for people to read, such as help."""
@@ -136,7 +139,8 @@ class Screen:
 
     def flush(self) -> None:
         """Have whoever reads see it now."""
-        sys.stdout.flush()
+        with output.written():
+            sys.stdout.flush()
 
     # Whatever else there is to say
 
@@ -159,15 +163,17 @@ class Screen:
         self._print(Text.assemble((f"{'>' if sent else '<'} ", "dim"), (text, _WIRE[sent])))
 
     def _say(self, text: Text) -> None:
-        sys.stdout.flush()
-        _write(output.console(stderr=True), text)
+        self.flush()
+        with output.written():
+            _write(output.console(stderr=True), text)
 
     def _print(self, text: Text) -> None:
-        if self.terminal:
-            _write(self._console(), text)
-        else:
-            # Rich would make spaces of tabs.
-            sys.stdout.write(_spellable(text.plain, sys.stdout.encoding) + "\n")
+        with output.written():
+            if self.terminal:
+                _write(self._console(), text)
+            else:
+                # Rich would make spaces of tabs.
+                sys.stdout.write(_spellable(text.plain, sys.stdout.encoding) + "\n")
 
     def _console(self) -> Console:
         return output.console()
@@ -203,7 +209,10 @@ class JsonScreen(Screen):
         self, heads: "Sequence[str]", rows: "Sequence[Sequence[Any]]", numbers: "Sequence[str]" = ()
     ) -> None:
         for row in rows:
-            self._json(dict(zip(heads, row)))
+            fields: dict[str, Any] = {}
+            for head, cell in zip(heads, row):
+                fields.update(_spelt(head, cell) if isinstance(cell, bytes) else {head: cell})
+            self._json(fields)
 
     def text(self, text: Text) -> None:
         self._json({"text": text.plain})
@@ -262,6 +271,10 @@ ABOUT = {
     "b": "b: the key is in base64",
 }
 _SAID = {("t", "-1"): "no ttl", ("h", "0"): "never fetched", ("h", "1"): "fetched before"}
+
+
+def _cell(cell: Any) -> str:
+    return spelt(cell) if isinstance(cell, bytes) else str(cell)
 
 
 def _named(key: bytes, named: bool) -> Text:

@@ -17,8 +17,8 @@ from mctwist.shell.repl.answers import Meta, Refused
 from mctwist.shell.repl.commands import Command, Wrong, parse
 from mctwist.shell.repl.meanings import META, meaning
 from mctwist.shell.repl.screen import Hushed, Screen
-from mctwist.shell.repl.wire import Trouble, Wire
-from mctwist.shell.repl.words import BadWords, Word, split
+from mctwist.shell.repl.wire import NO_ANSWER, Trouble, Wire
+from mctwist.shell.repl.words import BLANK, BadWords, Word, split
 
 #: Keys that are remembered for completion.
 MOST_KEYS = 10_000
@@ -86,6 +86,10 @@ class Session:
             self._run(line)
         except (Wrong, BadWords, Trouble) as fault:
             self._own_screen.wrong(str(fault))
+        except ValueError:
+            # What was read whole made no sense after all.
+            self.interrupted()
+            self._own_screen.wrong(NO_ANSWER)
         except Refused as fault:
             self._own_screen.wrong(
                 fault.line.decode(errors="replace"), self._meaning(line, fault.line)
@@ -99,8 +103,9 @@ class Session:
         return False
 
     def _run(self, line: str) -> None:
-        name = line.split(None, 1)[0] if line.strip() else ""
-        verbatim = line.lstrip()[len("raw") :].strip()
+        line = line.strip(BLANK)
+        name = _first_word(line)
+        verbatim = line[len("raw") :].strip()
         if name == "raw" and verbatim and verbatim not in ("on", "off"):
             self._verbatim(verbatim, True)
             return
@@ -111,9 +116,9 @@ class Session:
         if command is None:
             if not self.raw:
                 raise Wrong(self._unknown(words[0].text))
-            self._verbatim(line.strip(), True)
+            self._verbatim(line, True)
         elif _is_protocol(words, self.raw):
-            self._verbatim(line.strip(), self.raw)
+            self._verbatim(line, self.raw)
         else:
             self.screen = self._own_screen if command.own or not self.raw else self._hushed
             command.perform(self, parse(command, words[1:]))
@@ -124,7 +129,7 @@ class Session:
         return f"{seen(name)} is no command: {hint}"
 
     def _meaning(self, line: str, error: bytes) -> str:
-        command = self.commands.get(line.split(None, 1)[0])
+        command = self.commands.get(_first_word(line))
         if error == b"ERROR":
             if command is not None and command.extension:
                 return f"only mctwist knows {command.name}, and this is another server"
@@ -192,7 +197,7 @@ class Session:
     def _verbatim(self, line: str, traced: bool) -> None:
         """Send what is typed as it is, with the lines of the value that it announces."""
         request = line.encode(errors="surrogateescape")
-        words = request.split()
+        words = request.split() or [b""]
         size = _announced(words)
         right = True
         request += b"\r\n"
@@ -221,16 +226,19 @@ class Session:
 
     def _typed_value(self, size: int) -> bytes:
         """The value of `size` bytes, typed as in a telnet."""
-        value = b""
+        pieces: list[bytes] = []
+        length = 0
         while True:
             line = self.keyboard.more("value> ")
             if line is None:
                 raise Wrong("there is no value: nothing is sent")
-            value += line.encode(errors="surrogateescape")
+            piece = line.encode(errors="surrogateescape")
             # The end of the last line is not of the value.
-            if len(value.removesuffix(b"\r")) >= size:
-                return value.removesuffix(b"\r")
-            value += b"\n"
+            last = piece.removesuffix(b"\r")
+            if length + len(last) >= size:
+                return b"".join([*pieces, last])
+            pieces.append(piece + b"\n")
+            length += len(piece) + 1
 
     def _watch(self, request: bytes, traced: bool) -> None:
         self.wire.traced = traced
@@ -240,6 +248,10 @@ class Session:
                     answers.line(heard)
         finally:
             self.wire.traced = self.raw
+
+
+def _first_word(line: str) -> str:
+    return (line.split(None, 1) or [""])[0]
 
 
 def _is_protocol(words: "list[Word]", raw: bool) -> bool:

@@ -18,6 +18,8 @@ from mctwist.shell.repl.answers import Refused
 # To Python 3.9 these are two.
 _TIMEOUTS = (TimeoutError, socket.timeout)
 
+NO_ANSWER = "what the server says is no answer to that: is it a memcached?"
+
 #: Shows what goes over the wire: whether it is sent, and what it is.
 Show = Callable[[bool, bytes], None]
 
@@ -130,7 +132,7 @@ class Wire:
             raise
         except ValueError:
             self.leave()
-            raise Trouble("what the server says is no answer to that: is it a memcached?") from None
+            raise Trouble(NO_ANSWER) from None
         except BaseException:
             # Also when it is interrupted: the answer would be taken for the next one's.
             self.leave()
@@ -163,9 +165,6 @@ class Wire:
             connection.send(request)
             yield self._heard(connection.answers)
         except LOST as fault:
-            if isinstance(fault, BrokenPipeError):
-                # Of the output, perhaps, and that is for the whole program.
-                raise
             raise Trouble(f"the connection was lost: {said(fault)}") from None
         finally:
             connection.close()

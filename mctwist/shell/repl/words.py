@@ -9,6 +9,7 @@ blanks and `it's` need none. Outside of single quotes a backslash begins an esca
 The rule: what is not understood is refused. Nobody's backslash is swallowed.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _ESCAPES = {
@@ -19,7 +20,8 @@ _ESCAPES = {
     "0": b"\0",
 }
 _UNESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\\": "\\\\", '"': '\\"'}
-_BLANK = " \t\r\n"
+#: What stands between words.
+BLANK = " \t\r\n"
 
 
 class BadWords(ValueError):
@@ -27,7 +29,11 @@ class BadWords(ValueError):
 
 
 class Unfinished(BadWords):
-    """A quote is open: the next line belongs to it."""
+    """A quote is open: the next line belongs to it. :ivar quote: which; or a backslash."""
+
+    def __init__(self, text: str, quote: str) -> None:
+        super().__init__(text)
+        self.quote = quote
 
 
 class Word(NamedTuple):
@@ -63,7 +69,7 @@ def split(line: str) -> "list[Word]":
     words: list[Word] = []
     place = 0
     while True:
-        while place < len(line) and line[place] in _BLANK:
+        while place < len(line) and line[place] in BLANK:
             place += 1
         if place == len(line):
             return words
@@ -72,10 +78,38 @@ def split(line: str) -> "list[Word]":
         words.append(word)
 
 
+def open_quote(text: str) -> str:
+    """The quote, or the backslash, that the end of `text` finds open; nothing: there is none."""
+    if text.split(None, 1)[:1] == ["raw"]:
+        return ""
+    try:
+        split(text)
+    except Unfinished as fault:
+        return fault.quote
+    except BadWords:
+        pass
+    return ""
+
+
+def whole(lines: "Iterator[str]") -> "Iterator[str]":
+    """Each command that `lines` are, whose quotes are closed where they can be."""
+    for line in lines:
+        pieces = [line]
+        quote = open_quote(line)
+        while quote:
+            rest = next(lines, None)
+            if rest is None:
+                break
+            pieces.append(rest)
+            if quote in rest or quote == "\\":
+                quote = open_quote("\n".join(pieces))
+        yield "\n".join(pieces)
+
+
 def _bare_word(line: str, start: int) -> "tuple[Word, int]":
     data: list[bytes] = []
     place, bare, starred = start, True, False
-    while place < len(line) and line[place] not in _BLANK:
+    while place < len(line) and line[place] not in BLANK:
         starred = line[place] == "*"
         if line[place] == "\\":
             bare = False
@@ -99,9 +133,9 @@ def _quoted_word(line: str, start: int) -> "tuple[Word, int]":
             piece, place = _bytes(line[place]), place + 1
         data.append(piece)
     if place == len(line):
-        raise Unfinished(f"the quote {quote} is not closed")
+        raise Unfinished(f"the quote {quote} is not closed", quote)
     place += 1
-    if place < len(line) and line[place] not in _BLANK:
+    if place < len(line) and line[place] not in BLANK:
         raise BadWords(f"a space must follow the quote that closes {line[start:place]}")
     return Word(b"".join(data), start, bare=False), place
 
@@ -117,7 +151,7 @@ def _escape(line: str, place: int) -> "tuple[bytes, int]":
         except ValueError:
             pass
     if not letter:
-        raise Unfinished("there is nothing behind the backslash")
+        raise Unfinished("there is nothing behind the backslash", "\\")
     raise BadWords(f"\\{letter} is no escape: \\n \\r \\t \\0 \\xHH, and \\\\ for a backslash")
 
 
