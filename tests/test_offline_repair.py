@@ -223,12 +223,19 @@ class KillTests(RepairCase):
         for moment in range(1, 20):
             shutil.rmtree(self.path, ignore_errors=True)
             shutil.copytree(old, self.path)
-            new, aside = self.path / WORKSHOP, self.path / "damaged-now"
-            new.mkdir()
+            workshop, kept = self.path / WORKSHOP, self.path / "damaged-now"
+            new, aside = workshop / "new", workshop / "aside"
+            new.mkdir(parents=True)
             aside.mkdir()
             shutil.copy(whole.path / "data.mdb", new / "data.mdb")
             status = subprocess.run(
-                [sys.executable, "-c", _KILLED, str(moment), *map(str, (self.path, new, aside))],
+                [
+                    sys.executable,
+                    "-c",
+                    _KILLED,
+                    str(moment),
+                    *map(str, (self.path, new, aside, kept)),
+                ],
                 cwd=ROOT,
                 timeout=PATIENCE,
                 check=False,

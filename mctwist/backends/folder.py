@@ -25,6 +25,8 @@ from typing import Optional
 from mctwist.interfaces import StartError
 
 _LOCK, _IDENTITY, _UNSYNCED, _STOPPED = "lock", "mctwist", "unsynced", "stopped"
+#: What there is, and no name of a kind, while a store that is restored is half there.
+RESTORING = "restoring"
 #: What may lie in a directory that is still to be ours.
 _NOBODYS = {_LOCK, f"{_IDENTITY}.new", "lost+found"}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -97,6 +99,7 @@ class Folder:
         """
         try:
             if not empty:
+                self._refuse_half()
                 if self._identity() is None:
                     raise StartError(f"there is no mctwist store in {self.path}")
                 self._refuse_foreign()
@@ -144,6 +147,7 @@ class Folder:
         names = {entry.name for entry in self.path.iterdir()} - _NOBODYS
         if not names:
             return
+        self._refuse_half()
         if _IDENTITY not in names:
             raise StartError(
                 f"{self.path} is not empty and is not a mctwist store: name another directory"
@@ -155,6 +159,13 @@ class Folder:
             raise StartError(
                 f"{self.path} has format {version}, and this mctwist knows {self._version}: "
                 "use the mctwist that wrote it"
+            )
+
+    def _refuse_half(self) -> None:
+        if self._identity() is None and (self.path / RESTORING / _IDENTITY).exists():
+            raise StartError(
+                f"a restore into {self.path} has not come to its end: wait for it, "
+                "or run `mctwist restore` again"
             )
 
     def _take_stop(self) -> int:

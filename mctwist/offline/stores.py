@@ -5,6 +5,7 @@ The rule: nobody but the holder of the lock changes anything in a store, and who
 without it is prepared for a server at work.
 """
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,26 +73,57 @@ def named(text: str, kind: str = LMDB) -> Store:
 @contextmanager
 def held(store: Store, empty: bool = False) -> "Iterator[None]":
     """
-    Hold the lock of a store that is there; where nobody can write, nobody need be kept out.
+    Hold the lock of a store that is there.
 
     :param empty: it is still to be made.
     :raises OfflineError: there is none; `InUse`: somebody else has it open.
     """
     folder = store.folder()
     try:
-        if store.path.is_dir() and os.statvfs(store.path).f_flag & os.ST_RDONLY:
-            yield
-            return
-        folder.hold(empty)
+        read_only = store.path.is_dir() and os.statvfs(store.path).f_flag & os.ST_RDONLY
+        if not read_only:
+            folder.hold(empty)
     except folders.InUse as fault:
         raise InUse(str(fault)) from None
     except StartError as fault:
         raise OfflineError(str(fault)) from None
+    except OSError as fault:
+        raise OfflineError(f"{store}: {fault.strerror}") from None
+    if read_only:
+        with _shared(store):
+            yield
+        return
     try:
         give_to_owner(store.path / "lock", store.path)
         yield
     finally:
         folder.release()
+
+
+@contextmanager
+def _shared(store: Store) -> "Iterator[None]":
+    """
+    Keep servers out of a store that cannot be written to here. It may be elsewhere: the same
+    directory is mounted there in another way. What is read of LMDB's tables then is not safe from
+    their server, which can be told only by a lock that is written to.
+    """
+    try:
+        lock = os.open(store.path / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise OfflineError(
+            f"the store {store} is in use, and cannot be written to here: "
+            "stop its server, or do this where it can be"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def dated(path: Path) -> Path:
