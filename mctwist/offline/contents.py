@@ -38,7 +38,14 @@ from mctwist.item import (
 from mctwist.offline import directories
 from mctwist.offline.journalled import Journalled
 from mctwist.offline.process import Died, run
-from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, held
+from mctwist.offline.stores import (
+    DIRECTORY,
+    LMDB,
+    OfflineError,
+    Store,
+    held,
+    refuse_untrusted,
+)
 from mctwist.operations import STORED
 
 #: Items of one batch, and bytes of their values.
@@ -87,6 +94,7 @@ def records(store: Store) -> "Iterator[Contents]":
     :raises OfflineError: it is in use, or cannot be read.
     """
     with held(store), _told(store):
+        refuse_untrusted(store)
         if store.kind == DIRECTORY:
             yield Contents(_live_files(store.path))
         else:
@@ -240,16 +248,17 @@ def store(
     backend: IBackend = BACKENDS[destination.kind](
         str(destination.path), "never", limit, evicts=False
     )
+    # Opening it would set it aside, and have an empty one in its place.
+    refuse_untrusted(destination)
     try:
         backend.open()
     except StartError as fault:
         raise OfflineError(str(fault)) from None
     filling = _Filling(backend, adds, largest, refused)
     try:
-        remaining = iter(items)
         batch: list[Record] = []
         size = looked = 0
-        for record in remaining:
+        for record in items:
             batch.append(record)
             size += len(record.value)
             if len(batch) >= _BATCH or size > _BATCH_BYTES:

@@ -70,6 +70,7 @@ from mctwist.offline.stores import (
     dated,
     give_to_owner,
     held,
+    refuse_untrusted,
     sync_tree,
 )
 
@@ -122,11 +123,8 @@ def back_up(
             if store.kind == DIRECTORY:
                 raise
             shared = True
-        if not shared and store.folder().went_down:
-            raise OfflineError(
-                f"the machine went down while {store} was open with --sync never: "
-                "mctwist check --repair takes what is left of it for a store"
-            )
+        if not shared:
+            refuse_untrusted(store)
         partial = destination.with_name(f"{destination.name}{_PARTIAL}{os.getpid()}")
         _clear_away(destination)
         with _put_together(partial):
@@ -170,9 +168,8 @@ def _told(path: Path) -> "Iterator[None]":
     try:
         yield
     except shutil.Error as fault:
-        # Of a tree: the first of all the files that could not be copied.
-        name, _, why = fault.args[0][0]
-        raise OfflineError(f"{name}: {why}") from None
+        # Of a tree: of all the files that could not be copied the first.
+        raise OfflineError(fault.args[0][0][2]) from None
     except OSError as fault:
         raise OfflineError(f"{fault.filename or path}: {fault.strerror or fault}") from None
 

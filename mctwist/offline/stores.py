@@ -126,6 +126,15 @@ def _shared(store: Store) -> "Iterator[None]":
         os.close(lock)
 
 
+def refuse_untrusted(store: Store) -> None:
+    """Raises OfflineError for a store whose machine went down while nothing of it was synced."""
+    if store.folder().went_down:
+        raise OfflineError(
+            f"the machine went down while {store} was open with --sync never: "
+            "mctwist check --repair takes what is left of it for a store"
+        )
+
+
 def dated(path: Path) -> Path:
     """`path` with the time added to its name, and a number if something has that."""
     name = f"{path.name}-{strftime('%Y%m%d-%H%M%S')}"
