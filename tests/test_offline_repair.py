@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import tempfile
@@ -316,6 +317,21 @@ class CommandTests(RepairCase):
         result = command("check", str(self.path), "--json")
         said: dict[str, Any] = json.loads(result.stdout)
         self.assertEqual((result.exit_code, said["whole"], said["items"]), (0, True, 93))
+
+    def test_without_room_for_a_second_store_it_ends_in_one_line(self) -> None:
+        fill(self.store, various(20))
+        with edited(self.path) as tables:
+            tables[b"items"].flip(b"plain:0007")
+        before = tree_of(self.path)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+        try:
+            result = command("check", str(self.path), "--repair")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual((result.exit_code, result.stderr.count("\n")), (1, 1), result.output)
+        self.assertIn("mdb_txn_commit", result.stderr)
+        self.assertEqual(tree_of(self.path), before)
 
     def test_a_whole_store_is_left_alone(self) -> None:
         fill(self.store, various(20))

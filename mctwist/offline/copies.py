@@ -52,6 +52,7 @@ from mctwist.backends.journal import journals, number_of
 from mctwist.backends.lmdb import DEFAULT_LIMIT, LMDBBackend
 from mctwist.backends.reading import Reading
 from mctwist.backends.state import State
+from mctwist.backends.tables import finds_no_room
 from mctwist.interfaces import StartError
 from mctwist.item import DamagedRecord
 from mctwist.offline.check import Progress, check, nobody
@@ -72,6 +73,7 @@ from mctwist.offline.stores import (
     held,
     refuse_untrusted,
     sync_tree,
+    told,
 )
 
 #: Seconds for which a snapshot is tried, and between two attempts.
@@ -151,7 +153,7 @@ def back_up(
 @contextmanager
 def _put_together(path: Path) -> "Iterator[None]":
     """A directory that is being filled, and gone if that comes to nothing."""
-    with _told(path):
+    with told(path):
         path.mkdir(parents=True)
         try:
             with _open(path) as descriptor:
@@ -160,18 +162,6 @@ def _put_together(path: Path) -> "Iterator[None]":
                 yield
         finally:
             shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def _told(path: Path) -> "Iterator[None]":
-    """Say what the system has refused, and of which file."""
-    try:
-        yield
-    except shutil.Error as fault:
-        # Of a tree: of all the files that could not be copied the first.
-        raise OfflineError(fault.args[0][0][2]) from None
-    except OSError as fault:
-        raise OfflineError(f"{fault.filename or path}: {fault.strerror or fault}") from None
 
 
 def _clear_away(destination: Path) -> None:
@@ -258,6 +248,8 @@ def take_snapshot(path: str, new: str, shared: bool) -> "Iterator[tuple[int, lis
         limit = max(DEFAULT_LIMIT, 2 * _size_of(copy))
         _settle(LMDBBackend(new, "never", limit))
     except lmdb.Error as fault:
+        if finds_no_room(fault):
+            raise OfflineError(f"{new}: {fault}") from None
         raise OfflineError(f"{source} cannot be copied: {fault}; see mctwist check") from None
     except OSError as fault:
         raise OfflineError(f"{fault.filename or new}: {fault.strerror}") from None
@@ -358,7 +350,7 @@ def put_back(
                 "mctwist check --repair makes it whole"
             )
         old = _look_at(destination, force)
-        with _told(path):
+        with told(path):
             path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(held(destination, empty=not old))
         if _look_at(destination, force) != old:
@@ -398,7 +390,7 @@ def _workshop(source: Store, path: Path) -> "Iterator[Path]":
     is in its place: who finds it knows by it that a restore is to be done again.
     """
     workshop = path / WORKSHOP
-    with _told(path):
+    with told(path):
         try:
             workshop.mkdir(exist_ok=True)
             for name in ("new", "aside"):
@@ -419,7 +411,7 @@ def _names_in(path: Path) -> "set[str]":
 
 def _look_at(destination: Store, force: bool) -> bool:
     """Whether there is a store to be replaced. Raises OfflineError where nothing may be."""
-    with _told(destination.path):
+    with told(destination.path):
         try:
             names = _names_in(destination.path)
         except FileNotFoundError:

@@ -42,7 +42,7 @@ from mctwist.offline.journalled import Journalled
 from mctwist.offline.replace import replace_tables
 from mctwist.offline.report import COUNTS, Report, shown
 from mctwist.offline.salvage import Salvage, readable
-from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, dated, give_to_owner
+from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, dated, give_to_owner, told
 
 #: Where the new store is made, in the directory of the old one.
 WORKSHOP = "repairing"
@@ -82,32 +82,31 @@ def repair(store: Store, progress: Progress = nobody) -> Repaired:
     shutil.rmtree(workshop, ignore_errors=True)
     aside = workshop / "aside"
     new = workshop / "new"
-    try:
-        aside.mkdir(parents=True)
-        new.mkdir()
-        kept = dated(store.path / "damaged")
-        damaged = _Damaged(aside / f"{kept.name}.jsonl")
-        if store.kind == DIRECTORY:
-            kept = aside.rename(kept)
-            damaged.path = kept / damaged.path.name
-            known = directories.repair(store.path, kept, damaged.add)
-            lost = [] if known else [STATE_LOST]
-            give_to_owner(store.path, store.path)
-        else:
-            lost = _rebuild(store.path, new, damaged, progress)
-            made = check(Store(LMDB, new), progress)
-            if not made.whole:
-                raise OfflineError(f"what was made of {store} is not whole: nothing is changed")
-            replace_tables(store.path, new, aside, kept)
-        if (store.path / "unsynced").exists():
-            # It is to be trusted from here on, and its files were left as they lay.
-            os.sync()
-            (store.path / "unsynced").unlink()
-        report = check(store, progress)
-    except OSError as fault:
-        raise OfflineError(f"{fault.filename or store}: {fault.strerror}") from None
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    with told(store.path):
+        try:
+            aside.mkdir(parents=True)
+            new.mkdir()
+            kept = dated(store.path / "damaged")
+            damaged = _Damaged(aside / f"{kept.name}.jsonl")
+            if store.kind == DIRECTORY:
+                kept = aside.rename(kept)
+                damaged.path = kept / damaged.path.name
+                known = directories.repair(store.path, kept, damaged.add)
+                lost = [] if known else [STATE_LOST]
+                give_to_owner(store.path, store.path)
+            else:
+                lost = _rebuild(store.path, new, damaged, progress)
+                made = check(Store(LMDB, new), progress)
+                if not made.whole:
+                    raise OfflineError(f"what was made of {store} is not whole: nothing is changed")
+                replace_tables(store.path, new, aside, kept)
+            if (store.path / "unsynced").exists():
+                # It is to be trusted from here on, and its files were left as they lay.
+                os.sync()
+                (store.path / "unsynced").unlink()
+            report = check(store, progress)
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
     return Repaired(report, kept, damaged.count, lost)
 
 

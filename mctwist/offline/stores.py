@@ -7,21 +7,26 @@ without it is prepared for a server at work.
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import strftime
 from typing import NamedTuple
 
-from mctwist.backends import directory, lmdb
+import lmdb
+
+from mctwist.backends import directory
 from mctwist.backends import folder as folders
 from mctwist.backends.folder import Folder, kind_of, sync_directory
+from mctwist.backends.lmdb import FORMAT
+from mctwist.backends.tables import finds_no_room
 from mctwist.interfaces import StartError
 
 LMDB, DIRECTORY = "lmdb", "directory"
 
 #: The kinds of store that are in a directory, with the version of their format.
-FORMATS = {LMDB: lmdb.FORMAT, DIRECTORY: directory.FORMAT}
+FORMATS = {LMDB: FORMAT, DIRECTORY: directory.FORMAT}
 
 #: What a store holds that is of the moment: who has it open.
 PASSING = {"lock", "lock.mdb", "unsynced", "stopped"}
@@ -68,6 +73,22 @@ def named(text: str, kind: str = LMDB) -> Store:
     if found is not None and found not in FORMATS:
         raise OfflineError(f"{path} is a store of a kind that this mctwist does not know")
     return Store(found or kind, path)
+
+
+@contextmanager
+def told(path: Path) -> "Iterator[None]":
+    """Say what the system has refused, to whoever writes into the directory `path`."""
+    try:
+        yield
+    except shutil.Error as fault:
+        # Of a tree: of all the files that could not be copied the first.
+        raise OfflineError(fault.args[0][0][2]) from None
+    except OSError as fault:
+        # Where there is no room the system names what was to be copied there.
+        where = path if finds_no_room(fault) else fault.filename or path
+        raise OfflineError(f"{where}: {fault.strerror or fault}") from None
+    except lmdb.Error as fault:
+        raise OfflineError(f"{path}: {fault}") from None
 
 
 @contextmanager
