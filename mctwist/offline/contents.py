@@ -45,6 +45,7 @@ from mctwist.offline.stores import (
     Store,
     held,
     refuse_untrusted,
+    told,
 )
 from mctwist.operations import STORED
 
@@ -93,7 +94,7 @@ def records(store: Store) -> "Iterator[Contents]":
 
     :raises OfflineError: it is in use, or cannot be read.
     """
-    with held(store), _told(store):
+    with held(store), _alive(store):
         refuse_untrusted(store)
         if store.kind == DIRECTORY:
             yield Contents(_live_files(store.path))
@@ -103,7 +104,7 @@ def records(store: Store) -> "Iterator[Contents]":
 
 
 @contextmanager
-def _told(store: Store) -> "Iterator[None]":
+def _alive(store: Store) -> "Iterator[None]":
     try:
         yield
     except Died as fault:
@@ -114,14 +115,16 @@ _Piece = tuple[list[Record], int]
 
 
 def _live_files(root: Path) -> "Iterator[Union[int, _Piece]]":
-    files = directories.Files(root)
+    with told(root):
+        files = directories.Files(root)
     if files.state is None:
         raise OfflineError(f"{root} cannot be read: {files.fault}")
     yield len(files.names)
     is_live = _liveness(files.state)
     for name in files.names:
         try:
-            key, item = files.read(name)
+            with told(root):
+                key, item = files.read(name)
         except (DamagedRecord, ValueError):
             yield [], 1
             continue

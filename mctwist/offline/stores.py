@@ -149,7 +149,9 @@ def _shared(store: Store) -> "Iterator[None]":
 
 def refuse_untrusted(store: Store) -> None:
     """Raises OfflineError for a store whose machine went down while nothing of it was synced."""
-    if store.folder().went_down:
+    with told(store.path):
+        went_down = store.folder().went_down
+    if went_down:
         raise OfflineError(
             f"the machine went down while {store} was open with --sync never: "
             "mctwist check --repair takes what is left of it for a store"
