@@ -449,25 +449,35 @@ class RestoreTests(CopyCase):
         old = self.directory / "old"
         fill(Store(DIRECTORY, old), [put(b"other", b"%d" % number) for number in range(9)])
         self.leave_a_batch_unfinished(old)
-        for moment in range(1, 60):
-            shutil.rmtree(self.path, ignore_errors=True)
-            shutil.copytree(old, self.path)
-            killed = killed_at(moment, lambda: copies.put_back(copy, there, force=True))
-            try:
-                values = {item.value for item in self.served(there).values()}
-                self.assertIn(values, ({b"1", b"new"}, {b"8", b"old"}))
-            except StartError as fault:
-                self.assertIn("run `mctwist restore` again", str(fault))
-            if not killed:
-                break
-            copies.put_back(copy, there, force=True)
-            self.assertEqual(items_in(there), items_in(copy))
-            kept = [len(items_in(Store(DIRECTORY, each))) for each in there.path.glob("replaced-*")]
-            self.assertIn(2, kept, moment)
-            # A CAS unique that was given out is not given again.
-            fill(there, [put(b"next", b"n")])
-            self.assertEqual(items_in(there)[b"next"].cas, 12, moment)
-        self.assertGreater(moment, 20)
+        (self.directory / "nothing").mkdir()
+        # The last CAS unique, behind which it goes on.
+        for before, last in ((self.directory / "nothing", 2), (old, 11)):
+            for moment in range(1, 60):
+                shutil.rmtree(self.path, ignore_errors=True)
+                shutil.copytree(before, self.path)
+                if not killed_at(moment, lambda: copies.put_back(copy, there, force=True)):
+                    break
+                self.verify_no_half_is_served(there, before == old)
+                copies.put_back(copy, there, force=True)
+                self.assertEqual(items_in(there), items_in(copy))
+                kept = (Store(DIRECTORY, each) for each in there.path.glob("replaced-*"))
+                self.assertTrue(before != old or 2 in map(len, map(items_in, kept)), moment)
+                fill(there, [put(b"next", b"n")])
+                self.assertEqual(items_in(there)[b"next"].cas, last + 1, moment)
+            self.assertGreater(moment, 10)
+
+    def verify_no_half_is_served(self, store: Store, was_there: bool) -> None:
+        copy = Store(store.kind, self.directory / "served")
+        shutil.copytree(store.path, copy.path)
+        try:
+            values = {item.value for item in items_in(copy).values()}
+        except StartError as fault:
+            self.assertIn("restor", str(fault))
+        else:
+            before = {b"8", b"old"} if was_there else set()
+            self.assertIn(values, ({b"1", b"new"}, before))
+        finally:
+            shutil.rmtree(copy.path)
 
     def leave_a_batch_unfinished(self, path: Path) -> None:
         """As a kill does, behind the write of the journal."""
@@ -481,15 +491,6 @@ class RestoreTests(CopyCase):
         backend.perform([[put(b"same", b"old"), delete(b"other"), put(b"other", b"8")]], NOW)
         backend._folder.release()
         self.assertTrue((path / "journal").exists())
-
-    def served(self, store: Store) -> "dict[bytes, Item]":
-        """What a server would serve, of a copy: the store stays as it is."""
-        path = self.directory / "served"
-        shutil.copytree(store.path, path)
-        try:
-            return items_in(Store(store.kind, path))
-        finally:
-            shutil.rmtree(path)
 
     def test_a_server_serves_what_is_restored_and_a_copy_itself(self) -> None:
         for kind, copy in self.stores.items():

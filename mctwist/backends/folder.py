@@ -99,8 +99,9 @@ class Folder:
         """
         try:
             if not empty:
-                self._refuse_half()
                 if self._identity() is None:
+                    if self.path.is_dir():
+                        self._refuse_half()
                     raise StartError(f"there is no mctwist store in {self.path}")
                 self._refuse_foreign()
                 if self._identity() == self._name(new=True):
@@ -143,8 +144,11 @@ class Folder:
         """Make the names in the directory (or in `path`) durable."""
         sync_directory(path or self.path)
 
+    def _names(self) -> "set[str]":
+        return {entry.name for entry in self.path.iterdir()} - _NOBODYS
+
     def _refuse_foreign(self) -> None:
-        names = {entry.name for entry in self.path.iterdir()} - _NOBODYS
+        names = self._names()
         if not names:
             return
         self._refuse_half()
@@ -162,7 +166,8 @@ class Folder:
             )
 
     def _refuse_half(self) -> None:
-        if self._identity() is None and (self.path / RESTORING / _IDENTITY).exists():
+        begun = (self.path / RESTORING / _IDENTITY).exists() or self._names() == {RESTORING}
+        if begun and self._identity() is None:
             raise StartError(
                 f"a restore into {self.path} has not come to its end: wait for it, "
                 "or run `mctwist restore` again"

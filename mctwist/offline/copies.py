@@ -260,8 +260,8 @@ def _take(source: Path, copy: Path, shared: bool) -> bool:
     # What an attempt before has left is of another moment.
     for path in (*journals(copy), *copy.glob("*.mdb")):
         path.unlink()
-    data, lock = before = _tables_in(source)
-    if data is None or (shared and lock is None):
+    before = _tables_in(source)
+    if shared and None in before:
         # The server is about to make them, as its own.
         return False
     with Reading(source, shared) as reading:
@@ -356,9 +356,8 @@ def put_back(
         if _look_at(destination, force) != old:
             raise OfflineError(f"somebody else has just made or removed {destination}: try again")
         with _workshop(source, path) as workshop:
-            new, aside = workshop / "new", workshop / "aside"
+            new = workshop / "new"
             attempts, _ = _copy(source, new, shared=False)
-            _tidy(new)
             report = check(Store(source.kind, new), progress)
             if not report.whole:
                 raise OfflineError(
@@ -366,20 +365,26 @@ def put_back(
                     "nothing is changed"
                 )
             report.path = str(path)
+            _tidy(new)
             (new / _IDENTITY).unlink()
             size = _size_of(new)
             kept = dated(path / "replaced") if old else None
-            if source.kind == LMDB:
-                if old:
-                    raise_numbers(new, _last_number(destination))
-                _tidy(new)
-                replace_tables(path, new, aside, kept)
-            else:
-                _replace_files(path, new, aside, kept)
-            give_to_owner(path, path)
-            (workshop / _IDENTITY).replace(path / _IDENTITY)
-            sync_directory(path)
+            _replace(destination, workshop, kept)
     return Copied(report, size, attempts, kept)
+
+
+def _replace(destination: Store, workshop: Path, kept: Optional[Path]) -> None:
+    """Have what is in `workshop` in its place; what is there now, if anything, is then `kept`."""
+    path, new, aside = destination.path, workshop / "new", workshop / "aside"
+    if destination.kind == LMDB:
+        if kept is not None:
+            raise_numbers(new, _last_number(destination))
+        replace_tables(path, new, aside, kept)
+    else:
+        _replace_files(path, new, aside, kept)
+    give_to_owner(path, path)
+    (workshop / _IDENTITY).replace(path / _IDENTITY)
+    sync_directory(path)
 
 
 @contextmanager
@@ -416,8 +421,9 @@ def _look_at(destination: Store, force: bool) -> bool:
             names = _names_in(destination.path)
         except FileNotFoundError:
             return False
-    if not names or (_IDENTITY not in names and (destination.path / WORKSHOP / _IDENTITY).exists()):
-        # The second is a restore that was cut short; what was there before is aside already.
+    half = _IDENTITY not in names and (destination.path / WORKSHOP / _IDENTITY).exists()
+    if half or names <= {WORKSHOP}:
+        # A restore was cut short; what was there before is aside already, if there was anything.
         return False
     if _IDENTITY not in names:
         raise OfflineError(f"{destination} is not empty and is not a mctwist store")
