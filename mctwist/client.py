@@ -182,10 +182,16 @@ def line(answers: BinaryIO) -> bytes:
     """
     words = raw_line(answers)
     if words.startswith(b"SERVER_ERROR "):
-        raise MemcacheServerError(words[13:].decode(errors="replace"))
+        raise MemcacheServerError(readable(words[13:]))
     if words.startswith((b"CLIENT_ERROR ", b"ERROR")):
-        raise MemcacheClientError(words.decode(errors="replace"))
+        raise MemcacheClientError(readable(words))
     return words
+
+
+def readable(words: bytes) -> str:
+    """What a server has said, for people: whatever would do something to a terminal is escaped."""
+    text = words.decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def raw_line(answers: BinaryIO) -> bytes:
@@ -205,11 +211,17 @@ def block(answers: BinaryIO, size: int) -> bytes:
 
 
 def stats(answers: BinaryIO) -> "dict[str, str]":
-    """What `stats`, or a part of it, answers."""
+    """
+    What `stats`, or a part of it, answers.
+
+    :raises MemcacheServerError: something else, as what speaks another protocol does.
+    """
     told: dict[str, str] = {}
     while True:
         words = line(answers)
         if words in (b"END", b"RESET", b"OK"):
             return told
-        _, name, *value = words.decode(errors="replace").split(" ", 2)
-        told[name] = "".join(value)
+        if not words.startswith(b"STAT "):
+            raise MemcacheServerError(readable(words))
+        name, _, value = readable(words[5:]).partition(" ")
+        told[name] = value

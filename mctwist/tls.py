@@ -139,6 +139,9 @@ def _make_context(settings: TLSSettings) -> SSL.Context:
         ).getContext()
     except ValueError:
         raise StartError(f"Error setting the provided cipher(s): {settings.ciphers}") from None
+    except MemoryError as fault:
+        # There is memory, but none that pyOpenSSL may put code in, as its callbacks are.
+        raise StartError(f"{fault} (of systemd, TLS needs MemoryDenyWriteExecute=no)") from None
     context.set_options(SSL.OP_NO_RENEGOTIATION)
     context.set_verify(VERIFY_MODES[settings.verify_mode])
     chain, key, authorities = settings.chain, settings.key, settings.authorities

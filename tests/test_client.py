@@ -3,9 +3,11 @@
 import select
 import ssl
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pymemcache.exceptions import MemcacheServerError  # type: ignore[import-untyped]
 
 from mctwist import client
 from mctwist.client import address_of, line, written
@@ -57,3 +59,18 @@ def test_a_connection_that_the_server_has_closed_is_replaced(tmp_path: Path) -> 
             assert connection.answers.read() == b""
             connection.open()
             assert connection.ask(b"version\r\n", line).startswith(b"VERSION ")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"-ERR unknown command\r\n", b"STAT\r\nEND\r\n"]
+)
+def test_what_is_no_report_ends_it(answer: bytes) -> None:
+    with pytest.raises(MemcacheServerError, match=answer.splitlines()[0].decode()):
+        client.stats(BytesIO(answer))
+
+
+def test_nothing_that_a_server_says_does_anything_to_a_terminal() -> None:
+    told = client.stats(BytesIO(b"STAT version 1\x1b]0;name\x07\xff\xc2\x9b\r\nEND\r\n"))
+    assert told == {"version": r"1\x1b]0;name\x07\xff\x9b"}
+    with pytest.raises(MemcacheServerError, match=r"\\x1b\[31mred\Z"):
+        line(BytesIO(b"SERVER_ERROR \x1b[31mred\r\n"))

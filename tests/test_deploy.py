@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,34 @@ def test_with_its_drop_in_the_service_speaks_tls(tmp_path: Path) -> None:
     with server, server.connect() as connection:
         connection.socket = context.wrap_socket(connection.socket)
         assert connection.ask(SET) == STORED
+
+
+# Has the kernel (since 6.3) do as MemoryDenyWriteExecute does, and becomes another program.
+_FORBID = """
+import ctypes, os, sys
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+    sys.exit(77)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_tls_without_its_drop_in_ends_in_a_line(tmp_path: Path) -> None:
+    server = Server(tmp_path, *make_identity(tmp_path).options)
+    server.command = [sys.executable, "-c", _FORBID, *server.command]
+    try:
+        server.launch()
+        eventually(lambda: not is_alive(server.pid) or server.ports_file.exists(), "it has begun")
+        if server.ports_file.exists():
+            pytest.skip("this libffi needs no such memory")
+        if server.ended() == 77:
+            pytest.skip("this kernel does not forbid it")
+    finally:
+        server.close()
+    assert server.ended() == 1
+    (fault,) = complaints(server.log())
+    assert "cannot start: " in fault
+    assert "MemoryDenyWriteExecute=no" in fault
 
 
 # supervisord

@@ -93,7 +93,8 @@ def test_what_is_told_is_consistent(address: str, options: "tuple[str, ...]", ki
     assert (told["gets"] > 0, told["sets"] > 0) == (kinds != "sets", kinds != "gets")
     assert (told["misses"], told["errors"], told["lost_connections"]) == (0, 0, 0)
     assert told["seconds"] >= 0.2
-    assert told["ops"] > 0
+    # The time is rounded.
+    assert told["ops"] == pytest.approx(told["operations"] / told["seconds"], rel=0.01)
     times = told["latency_us"]
     ordered = [times[name] for name in ("min", "p50", "p90", "p99", "p999", "max")]
     assert ordered == sorted(ordered)
@@ -245,8 +246,26 @@ def test_a_server_that_is_lost_ends_it_in_a_line(tmp_path: Path) -> None:
         assert len(lines) == 2
 
 
+def test_a_server_that_stands_still_ends_it_in_a_line(tmp_path: Path) -> None:
+    with Server(tmp_path, "--sync", "never") as server:
+        address = address_of(server)
+        with running("--server", address, "--keys", "50", "--timeout", "0.5") as process:
+            eventually(lambda: items(address) == 50 and children(process), "it asks")
+            server.pause()
+            try:
+                # What waits longer than it is told to, waits longer than this test does.
+                _, complaint = process.communicate(timeout=PATIENCE)
+            finally:
+                server.resume()
+        assert process.returncode == 1
+        assert "could not be deleted" in complaint
+        assert complaint.endswith("the server does not answer in time\n")
+
+
 def test_no_server(tmp_path: Path) -> None:
-    done = bench("-s", f"unix:{tmp_path}/none", *SHORT)
+    path = tmp_path / "plot.svg"
+    done = bench("-s", f"unix:{tmp_path}/none", *SHORT, "--plot", str(path))
+    assert not path.exists()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "mctwist: No such file or directory\n"
 
@@ -268,11 +287,17 @@ def test_errors_are_counted_and_told(address: str) -> None:
     assert "the server answers SERVER_ERROR object too large" in done.stderr
 
 
-@pytest.mark.parametrize("prefix", ["a b", "ключ:", "k" * 240])
+@pytest.mark.parametrize("prefix", ["a b", "ключ:", "k" * 240, "a\nflush_all\n", "\x7f"])
 def test_no_key_can_begin_with_anything(prefix: str) -> None:
     done = CliRunner().invoke(group, ["bench", "--prefix", prefix])
     assert done.exit_code == 2
     assert "--prefix" in done.output
+
+
+def test_it_does_not_last_for_ever() -> None:
+    done = CliRunner().invoke(group, ["bench", "--seconds", "nan"])
+    assert done.exit_code == 2
+    assert "'nan' is no time" in done.output
 
 
 @pytest.mark.parametrize("ratio", ["1", "a:b", "0:0", "-1:2", "1:", "9000:1"])

@@ -37,6 +37,7 @@ class IntervalTests(SynchronousTestCase):
 
     def test_what_is_no_number_is_not_known(self) -> None:
         self.assertIsNone(between({"a": "yes"}, {"a": "no"}).grown("a"))
+        self.assertIsNone(between({"a": "nan"}, {"a": "inf"}).grown("a"))
 
     def test_no_time_at_all(self) -> None:
         self.assertGreater(between({"a": 1}, {"a": 2}, 0).seconds, 0)
@@ -109,6 +110,10 @@ class BusiestTests(SynchronousTestCase):
 
     def test_of_a_server_that_does_not_tell(self) -> None:
         self.assertEqual(gauges.busiest({}), [])
+
+    def test_what_is_no_number_does_no_harm(self) -> None:
+        told = {"seconds": "x", "operations": "nan", "1:key": "a", "1:operations": "inf"}
+        self.assertEqual(gauges.busiest(told), [Key(b"a", 0, 0)])
 
     def test_of_no_time_and_of_more_than_all(self) -> None:
         # It is a sample: of few operations it may be too many.

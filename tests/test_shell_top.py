@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from mctwist.client import written
+from mctwist.passwords import User, hash_password, replace
 from mctwist.shell.measure.gauges import Key
 from mctwist.shell.top import Reading, View
 from tests.memcached import memcached
@@ -147,6 +148,27 @@ def test_where_there_is_no_server_it_says_so_in_a_line(tmp_path: Path) -> None:
     assert done.stderr == "mctwist: No such file or directory\n"
 
 
+def test_who_has_to_log_in_is_told(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(replace(b"", b"ann", User(b"ann", hash_password(b"secret"))))
+    with Server(tmp_path, "--auth-file", str(users)) as server:
+        done = top("-s", address_of(server), "--once", "-i", "0.05")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "mctwist: the server answers CLIENT_ERROR unauthenticated\n"
+        with Terminal("top", "-s", address_of(server), "-i", "0.05") as terminal:
+            terminal.expect("lost: the server answers CLIENT_ERROR unauthenticated")
+            terminal.press("q")
+            assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize("option", ["--interval", "--timeout"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1"])
+def test_nobody_can_wait_for_that_long(option: str, seconds: str) -> None:
+    done = top("--once", option, seconds)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("Error: Invalid value for ")
+
+
 # The live view
 
 
@@ -194,6 +216,29 @@ def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was(server: Server) -> Non
         terminal.press("\x03")
         assert terminal.ended() == 130
         terminal.expect(r"\x1b\[\?1049l")
+        assert terminal.echoes()
+
+
+def test_an_arrow_does_not_end_it(server: Server) -> None:
+    with Terminal("top", "-s", address_of(server), "-i", "0.05") as terminal:
+        terminal.expect("last took")
+        terminal.press("\x1b[A")
+        for _ in range(3):
+            terminal.expect("last took")
+        terminal.press("\x1b")
+        assert terminal.ended() == 0
+
+
+def test_ctrl_z_leaves_the_terminal_and_takes_it_again(server: Server) -> None:
+    with Terminal("top", "-s", address_of(server), "-i", "0.05") as terminal:
+        terminal.expect("last took")
+        terminal.press("\x1a")
+        terminal.expect(r"\x1b\[\?1049l")
+        # No shell is there to have it go on, and so it does at once.
+        terminal.expect(r"\x1b\[\?1049h")
+        terminal.expect("last took")
+        terminal.press("q")
+        assert terminal.ended() == 0
         assert terminal.echoes()
 
 

@@ -1,5 +1,6 @@
 """What a load asks, and what it takes answers for."""
 
+import tracemalloc
 from itertools import islice
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,10 +44,18 @@ class WorkTests(SynchronousTestCase):
         self.assertEqual(kinds, kinds[:2] * 3)
 
     def test_every_key_in_its_turn(self) -> None:
-        exchanges = islice(work(1, 0).exchanges(), 10)
-        keys = [exchange.request.split()[1] for exchange in exchanges]
-        self.assertEqual(len(set(keys[:5])), 5)
-        self.assertEqual(keys[:5], keys[5:])
+        for many in (1, 2, 5, 6, 1000):
+            exchanges = islice(work(1, 0, keys=many).exchanges(), 2 * many)
+            keys = [exchange.request.split()[1] for exchange in exchanges]
+            self.assertEqual(len(set(keys[:many])), many)
+            self.assertEqual(keys[:many], keys[many:])
+
+    def test_many_keys_take_no_memory(self) -> None:
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        next(work(keys=99_999_999).exchanges())
+        _, most = tracemalloc.get_traced_memory()
+        self.assertLess(most, 1 << 20)
 
     def test_pipelined(self) -> None:
         exchange = next(work(1, 1, depth=4).exchanges())

@@ -6,6 +6,7 @@ comes about. Where even that is prevented, it expires.
 """
 
 import os
+import re
 import secrets
 import sys
 import time
@@ -20,10 +21,13 @@ from mctwist import client
 from mctwist.client import LOST, REFUSED, Connection, Server
 from mctwist.shell.measure import spread
 from mctwist.shell.measure.traffic import Processes, Tally, Work
-from mctwist.shell.options import as_json, of_server
+from mctwist.shell.options import Seconds, as_json, of_server
 from mctwist.shell.output import console, print_json, print_rows, tell
 
 PREFIX = "mctwist-bench:"
+
+# What any server takes, and any terminal shows.
+_KEY = re.compile(rb"[!-~]{1,250}\Z").match
 
 #: Seconds after which what could not be deleted is gone all the same.
 EXPTIME = 3600
@@ -48,7 +52,7 @@ def _ratio(ctx: click.Context, option: click.Parameter, text: str) -> "tuple[int
 @of_server
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=Seconds(0, 3600, min_open=True),
     default=5.0,
     show_default=True,
     help="How long it lasts.",
@@ -145,7 +149,7 @@ def bench(
     processes = min(processes, connections)
     if plot is not None:
         _check_plot(plot)
-    if not work.key(0).isascii() or b" " in mark or len(work.key(0)) > 250:
+    if not _KEY(work.key(0)):
         raise click.BadParameter("no key can begin with that", param_hint="--prefix")
     with _connected(server) as connection:
         version = _warn(connection, server, work, yes)
@@ -177,10 +181,13 @@ def _connected(server: Server) -> Iterator[Connection]:
 
 
 def _check_plot(path: str) -> None:
-    """What cannot be written is better known before than behind."""
+    """What cannot be written is better known before than behind. It is left as it is."""
+    is_new = not os.path.lexists(path)
     try:
         with open(path, "ab"):
             pass
+        if is_new:
+            os.unlink(path)
     except OSError as fault:
         raise click.ClickException(f"{path}: {fault.strerror}") from None
 
@@ -188,14 +195,14 @@ def _check_plot(path: str) -> None:
 def _warn(connection: Connection, server: Server, work: Work, yes: bool) -> str:
     """Say what is to be done, and where there is something of others, ask; the version."""
     told = connection.ask(b"stats\r\n", client.stats)
-    held = int(told.get("curr_items", 0))
+    held = told.get("curr_items", "0")
     size = work.keys * work.size
     tell(
         f"{server}, {told.get('version', 'of no version')}: writes up to {work.keys:,} items of"
         f" {work.size:,} bytes ({size / 1e6:,.1f} MB) under {work.prefix.decode()}*"
     )
-    if held and not yes and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"It holds {held:,} items; go on?", abort=True, err=True)
+    if held != "0" and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"It holds {held} items; go on?", abort=True, err=True)
     return told.get("version", "")
 
 
@@ -214,10 +221,10 @@ def _clean(server: Server, work: Work) -> None:
         with _connected(server) as connection:
             for start in range(0, work.keys, _AT_ONCE):
                 numbers = range(start, min(start + _AT_ONCE, work.keys))
-                keys = map(work.key, numbers)
-                connection.send(b"".join(b"delete %b noreply\r\n" % key for key in keys))
-            # When this is answered, all before it has been done.
-            connection.ask(b"version\r\n", client.line, wait=60.0)
+                deletes = (b"delete %b noreply\r\n" % work.key(number) for number in numbers)
+                # When the last is answered, all before it has been done; and a server that does
+                # nothing any more is not waited for until all would be.
+                connection.ask(b"".join(deletes) + b"version\r\n", client.line)
     except (*LOST, *REFUSED):
         tell(
             f"{work.prefix.decode()}*: what is left of these keys could not be deleted;"

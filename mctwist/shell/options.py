@@ -12,6 +12,7 @@ is never part of a command line, where others could see it.
 import os
 import ssl
 from functools import wraps
+from math import isnan
 from typing import Any, Callable, Optional
 
 import click
@@ -21,6 +22,21 @@ from mctwist.client import Server
 
 #: Where a server is, unless it is told.
 DEFAULT = "127.0.0.1:11211"
+
+#: Seconds for which anything can be waited; of more a system may not know what to make.
+LONGEST = 1e6
+
+
+class Seconds(click.FloatRange):
+    """A time. What is no number is in any range, as click sees it."""
+
+    def convert(
+        self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is no time.", param, ctx)
+        return seconds
 
 
 def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +75,7 @@ def of_server(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=Seconds(0, LONGEST, min_open=True),
         default=10.0,
         show_default=True,
         metavar="SECONDS",

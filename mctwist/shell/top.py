@@ -6,6 +6,8 @@ is looked for again at each turn, and what was last known of it stays, dimmed. W
 and for scripts, the readings are lines.
 """
 
+import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,11 +22,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mctwist import client
 from mctwist.client import LOST, REFUSED, Connection, Server
 from mctwist.shell.measure import gauges
 from mctwist.shell.measure.gauges import Interval, Key, Sample, Value, Values
-from mctwist.shell.measure.keyboard import READY, RESIZED, Keyboard
-from mctwist.shell.options import as_json, of_server
+from mctwist.shell.measure.keyboard import READY, RESIZED, SUSPEND, Keyboard
+from mctwist.shell.options import LONGEST, Seconds, as_json, of_server
 from mctwist.shell.output import print_json, said
 
 #: Keys that are shown, at the most, ...
@@ -45,7 +48,7 @@ _Rows = dict[str, str]
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(0.05),
+    type=Seconds(0.05, LONGEST),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -122,21 +125,19 @@ def _sample(connection: Connection, keys: bool) -> Sample:
 
 def _print(reading: Reading, json: bool, number: int) -> None:
     """:param number: of the reading; the first is 0."""
-    named = [(key.name.decode(errors="backslashreplace"), key) for key in reading.keys]
     if json:
-        busiest = [{"key": name, "ops": key.rate, "share": key.share} for name, key in named]
+        busiest = [
+            {"key": key.name.decode(errors="backslashreplace"), "ops": key.rate, "share": key.share}
+            for key in reading.keys
+        ]
         print_json({**reading.values, "keys": busiest})
         return
     if number:
         click.echo()
     for name, value in reading.values.items():
         click.echo(f"{name}\t{value}")
-    for name, key in named:
-        click.echo(f"key {_printable(name)}\t{key.rate:.1f}")
-
-
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
+    for key in reading.keys:
+        click.echo(f"key {client.readable(key.name)}\t{key.rate:.1f}")
 
 
 # The live view
@@ -154,19 +155,30 @@ def _watch(server: Server, interval: float, keys: bool, screen: Console) -> None
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    try:
+
+    def follow() -> Optional[str]:
+        """Until a key is pressed that ends it, which is returned."""
         with Keyboard() as keyboard, live:
             due = time.monotonic()
-            while not _is_over(looking.look(keyboard, due + server.timeout, shown, live)):
+            while True:
+                key = looking.look(keyboard, due + server.timeout, shown, live)
+                if _is_over(key):
+                    return key
                 due = max(due + interval, time.monotonic())
-                if _is_over(_rest(keyboard, due, shown, live)):
-                    return
+                key = _rest(keyboard, due, shown, live)
+                if _is_over(key):
+                    return key
+
+    try:
+        while follow() == SUSPEND:
+            # Whose terminal it is by now, the shell has to see; it has us go on.
+            os.kill(0, signal.SIGTSTP)
     finally:
         looking.close()
 
 
 def _is_over(key: Optional[str]) -> bool:
-    return key is not None and key in "qQ\x1b"
+    return key is not None and key in f"qQ\x1b{SUSPEND}"
 
 
 def _rest(keyboard: Keyboard, until: float, shown: "View", live: Live) -> Optional[str]:
@@ -212,6 +224,8 @@ class _Looking:
                 if event is None:
                     raise TimeoutError
                 if _is_over(event):
+                    # What it answers later is for nobody.
+                    self.close()
                     return event
                 if event == RESIZED:
                     live.update(shown.drawn(), refresh=True)
@@ -380,7 +394,7 @@ class View:
     def _keys(self) -> Table:
         table = self._table("busiest keys, about", 3)
         for key in self._reading.keys:
-            name = _printable(key.name.decode(errors="backslashreplace"))
+            name = client.readable(key.name)
             shown = name if len(name) <= 40 else f"{name[:37]}..."
             table.add_row(shown, f"{_count(key.rate)}/s", _part(key.share))
         return table

@@ -10,6 +10,7 @@ shows has come since. So no rate is ever negative.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from time import monotonic
 from typing import Callable, NamedTuple, Optional, Union
 from urllib.parse import unquote_to_bytes
@@ -54,10 +55,16 @@ class Sample(NamedTuple):
 
     def number(self, name: str) -> Optional[float]:
         """A figure; None: it is not known."""
-        try:
-            return float(self.told[name])
-        except (KeyError, ValueError):
-            return None
+        return _number(self.told.get(name, ""))
+
+
+def _number(word: str) -> Optional[float]:
+    """What a server has told, of which None is no number."""
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
 
 
 def ask(connection: Connection, keys: bool) -> None:
@@ -70,12 +77,19 @@ def ask(connection: Connection, keys: bool) -> None:
 
 
 def fetch(connection: Connection, keys: bool, clock: Callable[[], float] = monotonic) -> Sample:
-    """The sample that `ask` has asked for."""
+    """
+    The sample that `ask` has asked for. What a server does not know, or not tell us, is left out.
+
+    :raises MemcacheClientError: it tells nothing at all, as to who has not logged in.
+    :raises MemcacheServerError: the same, as of what is no memcached.
+    """
     told: dict[str, dict[str, str]] = {}
     for name in _asked(keys):
         try:
             told[name] = client.stats(connection.answers)
         except REFUSED:
+            if not name:
+                raise
             told[name] = {}
     # Where several have a figure, that of `stats` is the one that everybody else sees.
     figures = {**told["latency"], **told["storage"], **told[""]}
@@ -89,12 +103,12 @@ def _asked(keys: bool) -> Sequence[str]:
 def busiest(told: Mapping[str, str]) -> list[Key]:
     """What `stats hot` says."""
     # In the first moments there is next to nothing to tell from.
-    seconds = max(float(told.get("seconds", 0)), 0.1)
-    operations = max(int(told.get("operations", 0)), 1)
+    seconds = max(_number(told.get("seconds", "")) or 0, 0.1)
+    operations = max(_number(told.get("operations", "")) or 0, 1)
     found: list[Key] = []
     while f"{len(found) + 1}:key" in told:
         number = len(found) + 1
-        count = int(told[f"{number}:operations"])
+        count = _number(told.get(f"{number}:operations", "")) or 0
         name = unquote_to_bytes(told[f"{number}:key"])
         found.append(Key(name, count / seconds, min(count / operations, 1.0)))
     return found

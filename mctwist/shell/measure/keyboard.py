@@ -19,6 +19,18 @@ from typing import Any, Optional
 RESIZED = "resized"
 READY = "ready"
 
+#: Ctrl-Z, which is a key here: a view has to leave the terminal before it is stopped.
+SUSPEND = "\x1a"
+
+# Characters that a key sends behind its first: more than there are.
+_MOST_OF_A_KEY = 64
+
+
+def _take_ctrl_z(terminal: int) -> None:
+    modes = termios.tcgetattr(terminal)
+    modes[6][termios.VSUSP] = bytes([os.fpathconf(terminal, "PC_VDISABLE")])
+    termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+
 
 class Keyboard:
     """The keyboard, as a context manager. One at a time, in the main thread."""
@@ -31,6 +43,7 @@ class Keyboard:
                 before = termios.tcgetattr(self._keys)
                 undo.callback(termios.tcsetattr, self._keys, termios.TCSADRAIN, before)
                 tty.setcbreak(self._keys)
+                _take_ctrl_z(self._keys)
             # A signal's handler alone would not end the wait.
             self._woken, wake = os.pipe()
             undo.callback(os.close, self._woken)
@@ -49,7 +62,8 @@ class Keyboard:
 
     def wait(self, until: float, sock: Any = None) -> Optional[str]:
         """
-        The next key, `RESIZED`, or `READY`; None: nothing of it has come.
+        The next key, `RESIZED`, or `READY`; None: nothing of it has come. A key that is no letter
+        may be several characters, of which the first is Escape.
 
         :param until: for which moment of `time.monotonic` it is waited.
         :param sock: a socket that is waited for too.
@@ -73,4 +87,7 @@ class Keyboard:
         if not pressed:
             # Nobody is there any more.
             self._keys = None
+        elif pressed == b"\x1b" and select.select([self._keys], [], [], 0)[0]:
+            # What an arrow sends comes at once, Escape by itself comes alone.
+            pressed += os.read(self._keys, _MOST_OF_A_KEY)
         return pressed.decode(errors="replace")

@@ -20,11 +20,12 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from itertools import cycle
-from random import shuffle
+from itertools import count, cycle
+from math import gcd, inf
+from random import randrange
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional
 
-from mctwist.client import LOST, REFUSED, Server
+from mctwist.client import LOST, REFUSED, Server, readable
 from mctwist.histogram import Histogram
 
 #: Seconds from one report of a process to the next.
@@ -75,9 +76,10 @@ class Work(NamedTuple):
 
     def exchanges(self) -> "Iterator[Exchange]":
         """What is asked, without end; every key in its turn."""
-        order = list(range(self.keys))
-        shuffle(order)
-        numbers = cycle(order)
+        # Far apart from one to the next, by the golden ratio. (To shuffle ten millions would take a
+        # quarter of a minute, in which nothing is asked.)
+        step = next(n for n in count(self.keys * 618 // 1000 + 1) if gcd(n, self.keys) == 1)
+        numbers = (place * step % self.keys for place in count(randrange(self.keys)))
         # Spread, and not all the sets behind all the gets.
         whole = self.gets + self.sets
         kinds = cycle(
@@ -111,8 +113,9 @@ class Tally:
     :ivar latency: nanoseconds up to its answer, for each operation.
     :ivar errors: operations that were answered by an error; :ivar lost: connections.
     :ivar fault: what was wrong first, for people.
-    :ivar seconds: that it took; :ivar cpu: of them, seconds of the processor that asked.
-    :ivar ops: operations in a second, of all processes.
+    :ivar began: and :ivar ended: moments of `time.perf_counter`, which processes share; of
+        several, the first and the last.
+    :ivar cpu: of the time between, the part that the processor has asked for; the most of several.
     """
 
     def __init__(self) -> None:
@@ -123,9 +126,19 @@ class Tally:
         self.errors = 0
         self.lost = 0
         self.fault: Optional[str] = None
-        self.seconds = 0.0
+        self.began = inf
+        self.ended = -inf
         self.cpu = 0.0
-        self.ops = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """That it took."""
+        return self.ended - self.began
+
+    @property
+    def ops(self) -> float:
+        """Operations in a second."""
+        return self.latency.total / self.seconds
 
     def add(self, other: "Tally") -> None:
         """Another process's."""
@@ -136,9 +149,9 @@ class Tally:
         self.errors += other.errors
         self.lost += other.lost
         self.fault = self.fault or other.fault
-        self.seconds = max(self.seconds, other.seconds)
+        self.began = min(self.began, other.began)
+        self.ended = max(self.ended, other.ended)
         self.cpu = max(self.cpu, other.cpu)
-        self.ops += other.ops
 
     def complain(self, fault: str) -> None:
         self.fault = self.fault or fault
@@ -171,7 +184,7 @@ def judge(answer: bytes, stores: Sequence[bool]) -> Optional[Judged]:
             misses += 1
         elif words != b"STORED":
             errors += 1
-            fault = fault or words.decode(errors="replace")
+            fault = fault or readable(words)
         start = end + 2
     return Judged(misses, errors, fault)
 
@@ -224,17 +237,16 @@ class Load:
                 connection = server.connect()
                 stack.callback(connection.close)
                 opened.append(connection)
-            began, cpu = time.perf_counter(), time.process_time()
+            tally.began, cpu = time.perf_counter(), time.process_time()
             for connection in opened:
                 connection.sock.setblocking(False)
                 asking = _Asking(connection.sock)
                 self._asking[connection.sock.fileno()] = asking
                 self._poll.register(connection.sock, select.POLLIN)
                 self._ask(asking)
-            self._pump(began + seconds, server.timeout)
-            tally.seconds = time.perf_counter() - began
+            self._pump(tally.began + seconds, server.timeout)
+            tally.ended = time.perf_counter()
             tally.cpu = (time.process_time() - cpu) / tally.seconds
-            tally.ops = tally.latency.total / tally.seconds
         return tally
 
     def _pump(self, deadline: float, patience: float) -> None:
