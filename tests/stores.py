@@ -1,11 +1,13 @@
 """Stores on the disk, for the tests of what is done to them without a server."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import lmdb
 from click.testing import CliRunner, Result
@@ -46,6 +48,40 @@ def kill_when(process: "subprocess.Popen[bytes]", path: Path, pattern: str) -> N
     eventually(lambda: any(path.glob(pattern)) or process.poll() is not None, pattern)
     process.kill()
     process.communicate(timeout=PATIENCE)
+
+
+def stop(process: "subprocess.Popen[bytes]", number: "signal.Signals") -> None:
+    """Have a command end by a signal, as a shell expects it: without a word."""
+    process.send_signal(number)
+    said = b"".join(process.communicate(timeout=PATIENCE))
+    assert (said.strip(), process.returncode) == (b"", 128 + number), (said, process.returncode)
+
+
+def killed_at(change: int, work: "Callable[[], object]") -> bool:
+    """
+    Do `work` in a process that is killed before it changes the names in a directory for that
+    time; whether it came to that.
+    """
+    child = os.fork()
+    if not child:
+        left = change
+
+        def before(event: str, arguments: "tuple[object, ...]") -> None:
+            nonlocal left
+            if event in ("os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir"):
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(before)
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL), status
+    return status != 0
 
 
 def various(number: int) -> "list[Step]":

@@ -60,6 +60,23 @@ class RecordsTests(ContentsCase):
             self.assertEqual({key: record.cas for key, record in found.items()},
                              {key: item.cas for key, item in there.items()})  # fmt: skip
 
+    def test_a_file_is_not_loaded_into(self) -> None:
+        file = self.directory / "file"
+        file.touch()
+        with self.assertRaisesRegex(OfflineError, "Not a directory"):
+            contents.store(Store(LMDB, file), [])
+
+    def test_a_store_that_is_not_to_be_trusted_is_not_taken_for_one_in_silence(self) -> None:
+        for store in self.stores:
+            fill(store, [put(b"key", b"v")])
+            (store.path / "unsynced").write_text("another boot\n")
+            before = tree_of(self.directory)
+            with self.assertRaisesRegex(OfflineError, "went down"):
+                self.all_of(store)
+            with self.assertRaisesRegex(OfflineError, "went down"):
+                contents.store(store, [])
+            self.assertEqual(tree_of(self.directory), before)
+
     def test_a_damaged_one_is_left_out_and_counted(self) -> None:
         for store in self.stores:
             fill(store, various(2))

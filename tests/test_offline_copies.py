@@ -3,26 +3,41 @@
 import json
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
-from typing import Callable
+from types import SimpleNamespace
+from typing import Any, Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist import operations
+from mctwist.backends.directory import DirectoryBackend
 from mctwist.backends.journal import Journal, journals
+from mctwist.backends.reading import Reading
 from mctwist.backends.state import State
 from mctwist.backends.tables import STATE
 from mctwist.interfaces import StartError
 from mctwist.item import Item
 from mctwist.offline import copies
 from mctwist.offline.check import check
-from mctwist.offline.stores import DIRECTORY, LMDB, Store
+from mctwist.offline.stores import DIRECTORY, LMDB, Store, held
 from mctwist.testing import NOW, SECOND, delete, put, step
 from tests.processes import PATIENCE, Server, eventually, stats_of
-from tests.stores import command, edited, fill, items_in, kill_when, started, tree_of, various
+from tests.stores import (
+    command,
+    edited,
+    fill,
+    items_in,
+    kill_when,
+    killed_at,
+    started,
+    stop,
+    tree_of,
+    various,
+)
 
 
 class Load:
@@ -168,6 +183,55 @@ class JournalTests(CopyCase):
         self.assertFalse(self.read(journal.path.unlink))
 
 
+class ReplacedTests(CopyCase):
+    """Another store takes the place of the one that is being copied."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.copy.mkdir()
+        self.other = Store(LMDB, self.directory / "other")
+        fill(self.other, [put(b"key", b"new"), put(b"more", b"m")])
+        fill(Store(LMDB, self.path), [put(b"key", b"old")], closes=False)
+        shutil.copy(self.path / "mctwist", self.copy)
+
+    def replace(self) -> None:
+        """As `replace_tables` does; the lock is the one of whoever opens them then."""
+        (self.other.path / "data.mdb").replace(self.path / "data.mdb")
+        (self.path / "lock.mdb").unlink()
+        (self.path / "lock.mdb").touch()
+        for journal in journals(self.path):
+            journal.unlink()
+
+    def take_again(self) -> None:
+        self.assertTrue(copies._take(self.path, self.copy, True))
+        values = {key: item.value for key, item in items_in(Store(LMDB, self.copy)).items()}
+        self.assertEqual(values, {b"key": b"new", b"more": b"m"})
+
+    def test_what_was_read_of_the_old_journals_is_not_replayed_over_the_new_tables(self) -> None:
+        def read(*arguments: Any) -> Any:
+            found = read_journals(*arguments)
+            self.replace()
+            self.assertEqual(len(found or ()), 1)
+            return []  # for these went only after they had been looked at again
+
+        read_journals = copies._read_journals
+        patch = self.patch(copies, "_read_journals", read)
+        self.assertFalse(copies._take(self.path, self.copy, True))
+        patch.restore()
+        self.take_again()
+
+    def test_tables_whose_server_does_not_know_of_the_snapshot_are_copied_again(self) -> None:
+        def copy(reading: Reading, path: Path) -> None:
+            self.replace()
+            copy_tables(reading, path)
+
+        copy_tables = Reading.copy
+        patch = self.patch(Reading, "copy", copy)
+        self.assertFalse(copies._take(self.path, self.copy, True))
+        patch.restore()
+        self.take_again()
+
+
 class BackupTests(CopyCase):
     """Copies of stores that nobody changes."""
 
@@ -242,6 +306,48 @@ class BackupTests(CopyCase):
                 self.assertEqual(len(items_in(Store(LMDB, self.copy))), 2000)
                 shutil.rmtree(self.copy)
         self.do("backup", str(self.copy), "--storage", str(self.path))
+        self.assertEqual({*self.directory.iterdir()}, {self.path, self.copy})
+
+    def test_another_backup_that_is_under_way_is_left_alone(self) -> None:
+        store = Store(DIRECTORY, self.path)
+        fill(store, various(1))
+        with copies._put_together(self.directory / "copy.partial-1"):
+            copies.back_up(store, self.copy)
+            self.assertTrue((self.directory / "copy.partial-1").exists())
+
+    def test_stopped_it_leaves_nothing(self) -> None:
+        fill(Store(LMDB, self.path), various(40))
+        process = started("backup", str(self.copy), "--storage", str(self.path))
+        eventually(lambda: any(self.directory.glob("copy.partial-*")), "it has begun")
+        stop(process, signal.SIGINT)
+        self.assertEqual(list(self.directory.iterdir()), [self.path])
+
+    def test_while_a_copy_is_verified_a_server_may_start(self) -> None:
+        store = Store(DIRECTORY, self.path)
+        fill(store, various(1))
+        seen = []
+
+        def progress(done: int, total: int) -> None:
+            with held(store):
+                seen.append(done)
+
+        copies.back_up(store, self.copy, progress=progress)
+        self.assertEqual(seen, [0, 5])
+
+    def test_where_it_cannot_be_written_a_server_may_still_be_at_work(self) -> None:
+        fill(Store(LMDB, self.path), various(1))
+        folder = Store(LMDB, self.path).folder()
+        folder.hold()
+        self.addCleanup(folder.release)
+        self.patch(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+        said = self.refusal("backup", str(self.copy), "--storage", str(self.path))
+        self.assertIn("is in use, and cannot be written to here", said)
+
+    def test_a_file_that_cannot_be_copied_is_named(self) -> None:
+        fill(Store(DIRECTORY, self.path), various(1))
+        os.mkfifo(self.path / "items" / "pipe")
+        said = self.refusal("backup", str(self.copy), "--storage", str(self.path))
+        self.assertIn("items/pipe` is a named pipe", said)
 
 
 class RestoreTests(CopyCase):
@@ -318,25 +424,73 @@ class RestoreTests(CopyCase):
         self.assertIn("in use by process", said)
 
     def test_killed_in_the_middle_it_can_be_done_again(self) -> None:
-        for kind, copy in self.stores.items():
-            there = Store(kind, self.path / kind)
-            fill(there, [put(b"other", b"o")])
-            for seen in (
-                "restoring/new",
-                "replaced-*",
-                "replaced-*/mctwist",
-                "restoring/new/items",
-            ):
-                arguments = ("restore", str(copy), "--storage", str(there), "--force")
-                kill_when(started(*arguments), there.path, seen)
-                try:
-                    self.assertIn(len(items_in(there)), (1, 26))
-                except StartError as fault:
-                    # Half of the files of a directory store: nobody serves that.
-                    self.assertIn("is not a mctwist store", str(fault))
-                    self.assertEqual(kind, DIRECTORY)
-            self.do(*arguments)
-            self.assertEqual(items_in(there), items_in(copy))
+        copy, there = self.stores[LMDB], Store(LMDB, self.path)
+        fill(there, [put(b"other", b"o")])
+        arguments = ("restore", str(copy), "--storage", str(there), "--force")
+        for seen in ("restoring/new", "replaced-*"):
+            kill_when(started(*arguments), there.path, seen)
+            self.assertIn(len(items_in(there)), (1, 26))
+        self.do(*arguments)
+        self.assertEqual(items_in(there), items_in(copy))
+
+    def test_stopped_it_leaves_all_as_it_was(self) -> None:
+        copy, there = self.stores[LMDB], Store(LMDB, self.path)
+        fill(there, [put(b"other", b"o")])
+        before = tree_of(there.path)
+        process = started("restore", str(copy), "--storage", str(there), "--force")
+        eventually(lambda: any(there.path.glob("restoring/new")), "it has begun")
+        stop(process, signal.SIGTERM)
+        self.assertEqual(tree_of(there.path), before)
+
+    def test_files_are_replaced_whenever_that_is_cut_short_and_no_server_has_a_half(self) -> None:
+        copy, there = self.stores[DIRECTORY], Store(DIRECTORY, self.path)
+        shutil.rmtree(copy.path)
+        fill(copy, [put(b"one", b"1"), put(b"same", b"new")])
+        old = self.directory / "old"
+        fill(Store(DIRECTORY, old), [put(b"other", b"%d" % number) for number in range(9)])
+        self.leave_a_batch_unfinished(old)
+        (self.directory / "nothing").mkdir()
+        # The last CAS unique, behind which it goes on.
+        for before, last in ((self.directory / "nothing", 2), (old, 11)):
+            for moment in range(1, 60):
+                shutil.rmtree(self.path, ignore_errors=True)
+                shutil.copytree(before, self.path)
+                if not killed_at(moment, lambda: copies.put_back(copy, there, force=True)):
+                    break
+                self.verify_no_half_is_served(there, before == old)
+                copies.put_back(copy, there, force=True)
+                self.assertEqual(items_in(there), items_in(copy))
+                kept = (Store(DIRECTORY, each) for each in there.path.glob("replaced-*"))
+                self.assertTrue(before != old or 2 in map(len, map(items_in, kept)), moment)
+                fill(there, [put(b"next", b"n")])
+                self.assertEqual(items_in(there)[b"next"].cas, last + 1, moment)
+            self.assertGreater(moment, 10)
+
+    def verify_no_half_is_served(self, store: Store, was_there: bool) -> None:
+        copy = Store(store.kind, self.directory / "served")
+        shutil.copytree(store.path, copy.path)
+        try:
+            values = {item.value for item in items_in(copy).values()}
+        except StartError as fault:
+            self.assertIn("restor", str(fault))
+        else:
+            before = {b"8", b"old"} if was_there else set()
+            self.assertIn(values, ({b"1", b"new"}, before))
+        finally:
+            shutil.rmtree(copy.path)
+
+    def leave_a_batch_unfinished(self, path: Path) -> None:
+        """As a kill does, behind the write of the journal."""
+
+        def interrupted(*arguments: Any) -> None:
+            raise OSError("killed")
+
+        backend = DirectoryBackend(str(path), "never")
+        backend.open()
+        self.patch(backend, "_finish", interrupted)
+        backend.perform([[put(b"same", b"old"), delete(b"other"), put(b"other", b"8")]], NOW)
+        backend._folder.release()
+        self.assertTrue((path / "journal").exists())
 
     def test_a_server_serves_what_is_restored_and_a_copy_itself(self) -> None:
         for kind, copy in self.stores.items():

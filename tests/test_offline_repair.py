@@ -3,11 +3,12 @@
 import json
 import os
 import random
+import resource
 import shutil
-import subprocess
-import sys
+import signal
 import tempfile
 from base64 import b64decode
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from mctwist import operations
 from mctwist.backends.directory import encode_file, name_of
 from mctwist.backends.journal import journals
 from mctwist.backends.lmdb import LMDBBackend
-from mctwist.backends.tables import BLOCK, EXPIRY, PLACE, STATE
+from mctwist.backends.state import Prefixes
+from mctwist.backends.tables import BLOCK, EXPIRY, FLUSHED, PLACE, STATE
 from mctwist.item import Item, decode, encode
 from mctwist.offline.check import check
-from mctwist.offline.repair import WORKSHOP, Repaired, repair
+from mctwist.offline.repair import PREFIXES_LOST, STATE_LOST, WORKSHOP, Repaired, repair
+from mctwist.offline.replace import replace_tables
 from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, held
 from mctwist.testing import NOW, delete, flush, put, step
-from tests.processes import PATIENCE, ROOT
+from tests.processes import eventually
 from tests.stores import (
     NEVER,
     command,
@@ -32,7 +35,9 @@ from tests.stores import (
     flipped,
     items_in,
     kill_when,
+    killed_at,
     started,
+    stop,
     tree_of,
     various,
 )
@@ -117,12 +122,13 @@ class LMDBTests(RepairCase):
         backend.close()
         self.assertEqual((entry.accessed, entry.fetched), (NOW // 1000 + 500, True))
 
-    def test_without_the_state_numbers_go_on_above_all(self) -> None:
+    def test_without_the_state_that_is_said_and_numbers_go_on_above_all(self) -> None:
         fill(self.store, [*various(20), flush(0), put(b"last", b"l")])
         with edited(self.path) as tables:
             tables[b"about"].flip(STATE)
+            tables[b"about"][FLUSHED] = flipped(Prefixes({b"a": 1}).encode(), 0)
         repaired = self.repaired()
-        self.assertIn("flushed", repaired.lost[0])
+        self.assertEqual(repaired.lost, [STATE_LOST, PREFIXES_LOST])
         self.assertEqual(len(items_in(self.store)), 101)
         fill(self.store, [put(b"next", b"n")])
         items = items_in(self.store)
@@ -204,6 +210,13 @@ class KillTests(RepairCase):
         shutil.rmtree(self.directory / "copy")
         self.assertEqual((len(items), items[b"plain:0001"].value), (1499, b"late"))
 
+    def test_stopped_it_leaves_all_as_it_was(self) -> None:
+        before = tree_of(self.path)
+        process = started("check", "--repair", str(self.path))
+        eventually(lambda: any(self.path.glob(f"{WORKSHOP}/new")), "it has begun")
+        stop(process, signal.SIGINT)
+        self.assertEqual(tree_of(self.path), before)
+
     def test_while_the_new_store_is_made(self) -> None:
         before = tree_of(self.path)
         for seen in (f"{WORKSHOP}/new", f"{WORKSHOP}/new/data.mdb"):
@@ -223,38 +236,16 @@ class KillTests(RepairCase):
         for moment in range(1, 20):
             shutil.rmtree(self.path, ignore_errors=True)
             shutil.copytree(old, self.path)
-            new, aside = self.path / WORKSHOP, self.path / "damaged-now"
-            new.mkdir()
+            workshop, kept = self.path / WORKSHOP, self.path / "damaged-now"
+            new, aside = workshop / "new", workshop / "aside"
+            new.mkdir(parents=True)
             aside.mkdir()
             shutil.copy(whole.path / "data.mdb", new / "data.mdb")
-            status = subprocess.run(
-                [sys.executable, "-c", _KILLED, str(moment), *map(str, (self.path, new, aside))],
-                cwd=ROOT,
-                timeout=PATIENCE,
-                check=False,
-            ).returncode
-            self.assertIn(status, (0, -9))
+            killed = killed_at(moment, partial(replace_tables, self.path, new, aside, kept))
             self.verify()
-            if status == 0:
+            if not killed:
                 break
         self.assertGreater(moment, 7)
-
-
-#: Killed before the change of a directory of that number.
-_KILLED = """
-import os, sys
-from pathlib import Path
-from mctwist.offline.replace import replace_tables
-left = int(sys.argv[1])
-def before(event, arguments):
-    global left
-    if event in ("os.link", "os.rename", "os.remove", "os.rmdir"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), 9)
-sys.addaudithook(before)
-replace_tables(*map(Path, sys.argv[2:]))
-"""
 
 
 class DirectoryTests(RepairCase):
@@ -278,6 +269,14 @@ class DirectoryTests(RepairCase):
         for key in (b"plain:0001", b"flags:0001"):
             del before[key]
         self.assertEqual(items_in(self.store), before)
+
+    def test_the_name_of_a_file_cannot_steer_the_terminal(self) -> None:
+        fill(self.store, various(1))
+        (self.path / "items" / os.fsdecode(b"\xff\x1b[31mred")).write_bytes(b"what")
+        for arguments in ((), ("--json",)):
+            result = command("check", str(self.path), *arguments)
+            self.assertIn("%FF%1B[31mred", result.stdout)
+            self.assertNotIn(b"\x1b", result.stdout_bytes)
 
     def test_two_files_at_one_place_get_one_each(self) -> None:
         fill(self.store, various(4))
@@ -318,6 +317,21 @@ class CommandTests(RepairCase):
         result = command("check", str(self.path), "--json")
         said: dict[str, Any] = json.loads(result.stdout)
         self.assertEqual((result.exit_code, said["whole"], said["items"]), (0, True, 93))
+
+    def test_without_room_for_a_second_store_it_ends_in_one_line(self) -> None:
+        fill(self.store, various(20))
+        with edited(self.path) as tables:
+            tables[b"items"].flip(b"plain:0007")
+        before = tree_of(self.path)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+        try:
+            result = command("check", str(self.path), "--repair")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual((result.exit_code, result.stderr.count("\n")), (1, 1), result.output)
+        self.assertIn("mdb_txn_commit", result.stderr)
+        self.assertEqual(tree_of(self.path), before)
 
     def test_a_whole_store_is_left_alone(self) -> None:
         fill(self.store, various(20))

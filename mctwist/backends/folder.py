@@ -25,6 +25,8 @@ from typing import Optional
 from mctwist.interfaces import StartError
 
 _LOCK, _IDENTITY, _UNSYNCED, _STOPPED = "lock", "mctwist", "unsynced", "stopped"
+#: What there is, and no name of a kind, while a store that is restored is half there.
+RESTORING = "restoring"
 #: What may lie in a directory that is still to be ours.
 _NOBODYS = {_LOCK, f"{_IDENTITY}.new", "lost+found"}
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -98,6 +100,8 @@ class Folder:
         try:
             if not empty:
                 if self._identity() is None:
+                    if self.path.is_dir():
+                        self._refuse_half()
                     raise StartError(f"there is no mctwist store in {self.path}")
                 self._refuse_foreign()
                 if self._identity() == self._name(new=True):
@@ -140,10 +144,14 @@ class Folder:
         """Make the names in the directory (or in `path`) durable."""
         sync_directory(path or self.path)
 
+    def _names(self) -> "set[str]":
+        return {entry.name for entry in self.path.iterdir()} - _NOBODYS
+
     def _refuse_foreign(self) -> None:
-        names = {entry.name for entry in self.path.iterdir()} - _NOBODYS
+        names = self._names()
         if not names:
             return
+        self._refuse_half()
         if _IDENTITY not in names:
             raise StartError(
                 f"{self.path} is not empty and is not a mctwist store: name another directory"
@@ -155,6 +163,14 @@ class Folder:
             raise StartError(
                 f"{self.path} has format {version}, and this mctwist knows {self._version}: "
                 "use the mctwist that wrote it"
+            )
+
+    def _refuse_half(self) -> None:
+        begun = (self.path / RESTORING / _IDENTITY).exists() or self._names() == {RESTORING}
+        if begun and self._identity() is None:
+            raise StartError(
+                f"a restore into {self.path} has not come to its end: wait for it, "
+                "or run `mctwist restore` again"
             )
 
     def _take_stop(self) -> int:

@@ -38,7 +38,15 @@ from mctwist.item import (
 from mctwist.offline import directories
 from mctwist.offline.journalled import Journalled
 from mctwist.offline.process import Died, run
-from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, held
+from mctwist.offline.stores import (
+    DIRECTORY,
+    LMDB,
+    OfflineError,
+    Store,
+    held,
+    refuse_untrusted,
+    told,
+)
 from mctwist.operations import STORED
 
 #: Items of one batch, and bytes of their values.
@@ -86,7 +94,8 @@ def records(store: Store) -> "Iterator[Contents]":
 
     :raises OfflineError: it is in use, or cannot be read.
     """
-    with held(store), _told(store):
+    with held(store), _alive(store):
+        refuse_untrusted(store)
         if store.kind == DIRECTORY:
             yield Contents(_live_files(store.path))
         else:
@@ -95,7 +104,7 @@ def records(store: Store) -> "Iterator[Contents]":
 
 
 @contextmanager
-def _told(store: Store) -> "Iterator[None]":
+def _alive(store: Store) -> "Iterator[None]":
     try:
         yield
     except Died as fault:
@@ -106,14 +115,16 @@ _Piece = tuple[list[Record], int]
 
 
 def _live_files(root: Path) -> "Iterator[Union[int, _Piece]]":
-    files = directories.Files(root)
+    with told(root):
+        files = directories.Files(root)
     if files.state is None:
         raise OfflineError(f"{root} cannot be read: {files.fault}")
     yield len(files.names)
     is_live = _liveness(files.state)
     for name in files.names:
         try:
-            key, item = files.read(name)
+            with told(root):
+                key, item = files.read(name)
         except (DamagedRecord, ValueError):
             yield [], 1
             continue
@@ -240,16 +251,17 @@ def store(
     backend: IBackend = BACKENDS[destination.kind](
         str(destination.path), "never", limit, evicts=False
     )
+    # Opening it would set it aside, and have an empty one in its place.
+    refuse_untrusted(destination)
     try:
         backend.open()
     except StartError as fault:
         raise OfflineError(str(fault)) from None
     filling = _Filling(backend, adds, largest, refused)
     try:
-        remaining = iter(items)
         batch: list[Record] = []
         size = looked = 0
-        for record in remaining:
+        for record in items:
             batch.append(record)
             size += len(record.value)
             if len(batch) >= _BATCH or size > _BATCH_BYTES:

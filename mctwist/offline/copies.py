@@ -28,14 +28,18 @@ A batch that was being written may be in the copy although its sync has failed, 
 for it was told so; as after a crash.
 
 The copy is then opened, which replays the journals and removes them, closed, verified, synced, and
-renamed. While tables are being copied the server cannot use again the pages of the snapshot.
+renamed. While tables are being copied the server cannot use again the pages of the snapshot. It
+knows of the snapshot by LMDB's lock; so when that is another file after the copy, because the
+tables have been replaced and opened meanwhile, all is done again as well.
 """
 
+import fcntl
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -43,11 +47,12 @@ import lmdb
 
 from mctwist.backends import directory
 from mctwist.backends.directory import DirectoryBackend
-from mctwist.backends.folder import sync_directory
+from mctwist.backends.folder import RESTORING, sync_directory
 from mctwist.backends.journal import journals, number_of
 from mctwist.backends.lmdb import DEFAULT_LIMIT, LMDBBackend
 from mctwist.backends.reading import Reading
 from mctwist.backends.state import State
+from mctwist.backends.tables import finds_no_room
 from mctwist.interfaces import StartError
 from mctwist.item import DamagedRecord
 from mctwist.offline.check import Progress, check, nobody
@@ -66,18 +71,21 @@ from mctwist.offline.stores import (
     dated,
     give_to_owner,
     held,
+    refuse_untrusted,
     sync_tree,
+    told,
 )
 
 #: Seconds for which a snapshot is tried, and between two attempts.
 PATIENCE, PAUSE = 60.0, 0.02
 
 #: Where a store is put together before it is restored.
-WORKSHOP = "restoring"
+WORKSHOP = RESTORING
 
 # What a journal begins with: the length and the checksum of its first frame, and a state.
 _BEGINNING = 12 + State.SIZE
 _IDENTITY = "mctwist"
+_PARTIAL = ".partial-"
 
 
 class Copied(NamedTuple):
@@ -117,14 +125,14 @@ def back_up(
             if store.kind == DIRECTORY:
                 raise
             shared = True
-        if not shared and store.folder().went_down:
-            raise OfflineError(
-                f"the machine went down while {store} was open with --sync never: "
-                "mctwist check --repair takes what is left of it for a store"
-            )
-        partial = destination.with_name(f"{destination.name}.partial-{os.getpid()}")
+        if not shared:
+            refuse_untrusted(store)
+        partial = destination.with_name(f"{destination.name}{_PARTIAL}{os.getpid()}")
+        _clear_away(destination)
         with _put_together(partial):
             attempts, breaks = _copy(store, partial, shared)
+            # A server may have it again.
+            stack.close()
             report = check(Store(store.kind, partial), progress)
             for place in breaks:
                 report.found("journal", place)
@@ -145,13 +153,37 @@ def back_up(
 @contextmanager
 def _put_together(path: Path) -> "Iterator[None]":
     """A directory that is being filled, and gone if that comes to nothing."""
-    try:
+    with told(path):
         path.mkdir(parents=True)
-        yield
-    except OSError as fault:
-        raise OfflineError(f"{fault.filename or path}: {fault.strerror}") from None
+        try:
+            with _open(path) as descriptor:
+                with suppress(OSError):  # not everywhere can directories be locked
+                    _lock(descriptor)
+                yield
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _clear_away(destination: Path) -> None:
+    """Remove what backups to `destination` have left that were killed: nobody has it locked."""
+    for path in destination.parent.glob(f"{escape(destination.name)}{_PARTIAL}*"):
+        with suppress(OSError), _open(path) as descriptor:
+            _lock(descriptor)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _open(path: Path) -> "Iterator[int]":
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Raises OSError: somebody else has it locked."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _copy(store: Store, new: Path, shared: bool) -> "tuple[int, list[str]]":
@@ -216,6 +248,8 @@ def take_snapshot(path: str, new: str, shared: bool) -> "Iterator[tuple[int, lis
         limit = max(DEFAULT_LIMIT, 2 * _size_of(copy))
         _settle(LMDBBackend(new, "never", limit))
     except lmdb.Error as fault:
+        if finds_no_room(fault):
+            raise OfflineError(f"{new}: {fault}") from None
         raise OfflineError(f"{source} cannot be copied: {fault}; see mctwist check") from None
     except OSError as fault:
         raise OfflineError(f"{fault.filename or new}: {fault.strerror}") from None
@@ -223,22 +257,33 @@ def take_snapshot(path: str, new: str, shared: bool) -> "Iterator[tuple[int, lis
 
 def _take(source: Path, copy: Path, shared: bool) -> bool:
     """One attempt; whether it has been one of a single moment."""
-    data = source / "data.mdb"
-    before = os.stat(data).st_ino
-    if shared and not (source / "lock.mdb").exists():
-        # The server is about to make it, as its own.
+    # What an attempt before has left is of another moment.
+    for path in (*journals(copy), *copy.glob("*.mdb")):
+        path.unlink()
+    before = _tables_in(source)
+    if shared and None in before:
+        # The server is about to make them, as its own.
         return False
     with Reading(source, shared) as reading:
         read = _read_journals(source, copy, reading.first_journal())
         same = all(_is_as_it_was(path, inode, began) for path, inode, began in read or ())
-        if read is None or not same or not reading.is_newest():
-            for path in journals(copy):
-                path.unlink()
-            return False
-        if os.stat(data).st_ino != before:
+        if read is None or not same or not reading.is_newest() or _tables_in(source) != before:
             return False
         reading.copy(copy)
-    return True
+        return _tables_in(source) == before
+
+
+def _tables_in(source: Path) -> "tuple[Optional[int], Optional[int]]":
+    """The inodes of the tables and of LMDB's lock; None: there is none."""
+    data, lock = (source / name for name in ("data.mdb", "lock.mdb"))
+    return _inode(data), _inode(lock)
+
+
+def _inode(path: Path) -> Optional[int]:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 _Read = tuple[Path, int, bytes]
@@ -291,10 +336,11 @@ def put_back(
     Have `destination` hold what `source` does, which stays as it is.
 
     :param force: there may be a store, which is kept in a directory of its own.
-    :raises OfflineError: nothing has changed.
+    :raises OfflineError: nothing has changed; or all is there to do it again.
     """
+    path = destination.path
     with ExitStack() as stack:
-        if source.path.resolve() == destination.path.resolve():
+        if source.path.resolve() == path.resolve():
             raise OfflineError(f"{source} is where it is to be restored")
         stack.enter_context(held(source))
         report = check(source, progress)
@@ -304,49 +350,80 @@ def put_back(
                 "mctwist check --repair makes it whole"
             )
         old = _look_at(destination, force)
-        try:
-            destination.path.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise OfflineError(f"{destination}: {fault.strerror}") from None
+        with told(path):
+            path.mkdir(parents=True, exist_ok=True)
         stack.enter_context(held(destination, empty=not old))
-        workshop = destination.path / WORKSHOP
-        shutil.rmtree(workshop, ignore_errors=True)
-        with _put_together(workshop):
+        if _look_at(destination, force) != old:
+            raise OfflineError(f"somebody else has just made or removed {destination}: try again")
+        with _workshop(source, path) as workshop:
             new = workshop / "new"
-            new.mkdir()
             attempts, _ = _copy(source, new, shared=False)
-            (new / _IDENTITY).unlink()
+            report = check(Store(source.kind, new), progress)
+            if not report.whole:
+                raise OfflineError(
+                    f"the copy of {source} is damaged ({', '.join(report.damage)}): "
+                    "nothing is changed"
+                )
+            report.path = str(path)
             _tidy(new)
+            (new / _IDENTITY).unlink()
             size = _size_of(new)
-            aside = None
-            if old:
-                aside = dated(destination.path / "replaced")
-                aside.mkdir()
-            if source.kind == LMDB:
-                if old:
-                    raise_numbers(new, _last_number(destination))
-                replace_tables(destination.path, new, aside)
-            else:
-                _replace_files(destination.path, new, aside)
-            give_to_owner(destination.path, destination.path)
-            if not old:
-                destination.folder().made()
-        report = check(destination, progress)
-    if not report.whole:
-        raise OfflineError(f"{destination} is damaged after all ({', '.join(report.damage)})")
-    return Copied(report, size, attempts, aside)
+            kept = dated(path / "replaced") if old else None
+            _replace(destination, workshop, kept)
+    return Copied(report, size, attempts, kept)
+
+
+def _replace(destination: Store, workshop: Path, kept: Optional[Path]) -> None:
+    """Have what is in `workshop` in its place; what is there now, if anything, is then `kept`."""
+    path, new, aside = destination.path, workshop / "new", workshop / "aside"
+    if destination.kind == LMDB:
+        if kept is not None:
+            raise_numbers(new, _last_number(destination))
+        replace_tables(path, new, aside, kept)
+    else:
+        _replace_files(path, new, aside, kept)
+    give_to_owner(path, path)
+    (workshop / _IDENTITY).replace(path / _IDENTITY)
+    sync_directory(path)
+
+
+@contextmanager
+def _workshop(source: Store, path: Path) -> "Iterator[Path]":
+    """
+    Where a store is put together for `path`, with room for what was there before, and the file
+    that says what store it is, which comes last. Gone at the end, but for when half of the store
+    is in its place: who finds it knows by it that a restore is to be done again.
+    """
+    workshop = path / WORKSHOP
+    with told(path):
+        try:
+            workshop.mkdir(exist_ok=True)
+            for name in ("new", "aside"):
+                shutil.rmtree(workshop / name, ignore_errors=True)
+                (workshop / name).mkdir()
+            shutil.copyfile(source.path / _IDENTITY, workshop / _IDENTITY)
+            sync_tree(workshop)
+            yield workshop
+        finally:
+            if (path / _IDENTITY).exists() or _names_in(path) == {WORKSHOP}:
+                shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _names_in(path: Path) -> "set[str]":
+    """What is there that means anything."""
+    return set(os.listdir(path)) - PASSING - {"lost+found"}
 
 
 def _look_at(destination: Store, force: bool) -> bool:
     """Whether there is a store to be replaced. Raises OfflineError where nothing may be."""
-    try:
-        names = set(os.listdir(destination.path)) - PASSING - {"lost+found"}
-    except FileNotFoundError:
-        return False
-    except OSError as fault:
-        raise OfflineError(f"{destination}: {fault.strerror}") from None
-    if not names or (WORKSHOP in names and _IDENTITY not in names):
-        # The second is a restore that was cut short.
+    with told(destination.path):
+        try:
+            names = _names_in(destination.path)
+        except FileNotFoundError:
+            return False
+    half = _IDENTITY not in names and (destination.path / WORKSHOP / _IDENTITY).exists()
+    if half or names <= {WORKSHOP}:
+        # A restore was cut short; what was there before is aside already, if there was anything.
         return False
     if _IDENTITY not in names:
         raise OfflineError(f"{destination} is not empty and is not a mctwist store")
@@ -376,34 +453,28 @@ def last_number(path: str) -> "Iterator[int]":
         raise OfflineError(str(fault)) from None
 
 
-def _replace_files(path: Path, new: Path, aside: Optional[Path]) -> None:
+def _replace_files(path: Path, new: Path, aside: Path, kept: Optional[Path]) -> None:
     """
-    Have the files of a directory store in place of those in `path`. While this is done `path` says
-    of itself to be no store, so that nobody serves a half of it.
+    As `replace_tables`, of a directory store. While its files are replaced `path` says of itself
+    to be no store, so that nobody serves a half of it.
     """
     names = ("items", "incoming", "state", "journal")
-    identity = (path / _IDENTITY).read_bytes() if aside else None
-    if aside is not None:
-        state = Files(path).state
-        keep_aside(path, [_IDENTITY], aside)
+    # Also of what was replaced by a restore that was cut short.
+    states = (Files(each).state for each in (path, *path.glob("replaced-*")))
+    restored = directory.state_in(new)
+    restored.sequence = max(state.sequence for state in (restored, *states) if state is not None)
+    directory.write_state(new, restored)
+    sync_tree(new)
+    if kept is not None:
+        keep_aside(path, (_IDENTITY, *names), aside, kept)
         (path / _IDENTITY).unlink()
         sync_directory(path)
-        for name in names:
-            if (path / name).exists():
-                (path / name).rename(aside / name)
-        if state is not None:
-            restored = directory.state_in(new)
-            restored.sequence = max(restored.sequence, state.sequence)
-            directory.write_state(new, restored)
-    sync_tree(new)
     for name in names:
+        if (path / name).is_dir():
+            shutil.rmtree(path / name)
+        else:
+            (path / name).unlink(missing_ok=True)
         if (new / name).exists():
-            if (path / name).is_dir():
-                shutil.rmtree(path / name)  # a half of what was restored before
             (new / name).rename(path / name)
     (path / "unsynced").unlink(missing_ok=True)
     sync_directory(path)
-    if identity is not None:
-        (path / f"{_IDENTITY}.new").write_bytes(identity)
-        (path / f"{_IDENTITY}.new").rename(path / _IDENTITY)
-        sync_directory(path)

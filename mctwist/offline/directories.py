@@ -15,7 +15,7 @@ from mctwist.backends.directory import decode_file, encode_file, key_of, name_of
 from mctwist.backends.folder import sync_directory
 from mctwist.backends.state import State
 from mctwist.item import DamagedRecord, Item
-from mctwist.offline.report import COUNTS, Report
+from mctwist.offline.report import COUNTS, Report, shown_name
 
 _TURN = 1000
 
@@ -69,7 +69,7 @@ def look_through(root: Path, report: Report, progress: "Callable[[int, int], Non
     files = Files(root)
     report.torn = files.torn
     for name in files.missing:
-        report.found("journal", name)
+        report.found("journal", shown_name(name))
     if files.state is None:
         report.found("state", files.fault)
     places: set[int] = set()
@@ -80,7 +80,7 @@ def look_through(root: Path, report: Report, progress: "Callable[[int, int], Non
         try:
             key, item = files.read(name)
         except (DamagedRecord, ValueError):
-            report.found("record" if files.path(name).is_file() else "file", name)
+            report.found("record" if files.path(name).is_file() else "file", shown_name(name))
             continue
         report.count(key, item, files.state or State())
         if item.place in places:

@@ -10,10 +10,11 @@ The new store is verified before it takes the place of the old one, which it doe
 a repair that is killed leaves the old store, and the next one clears away what it has left.
 
 A state that does not verify is made anew as well, but what it knew is lost: items that had been
-flushed and were not swept yet are back.
+flushed and were not swept yet are back. So it is with the flushed prefixes.
 """
 
 import json
+import os
 import shutil
 from base64 import b64encode
 from collections.abc import Iterable
@@ -41,7 +42,7 @@ from mctwist.offline.journalled import Journalled
 from mctwist.offline.replace import replace_tables
 from mctwist.offline.report import COUNTS, Report, shown
 from mctwist.offline.salvage import Salvage, readable
-from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, dated, give_to_owner
+from mctwist.offline.stores import DIRECTORY, LMDB, OfflineError, Store, dated, give_to_owner, told
 
 #: Where the new store is made, in the directory of the old one.
 WORKSHOP = "repairing"
@@ -50,6 +51,7 @@ WORKSHOP = "repairing"
 UNKNOWN = 1 << 20
 
 STATE_LOST = "the record of the state: items that were flushed and not yet swept are back"
+PREFIXES_LOST = "the record of the flushed prefixes: what was under them and not yet swept is back"
 
 _PIECE, _PIECE_BYTES = 5000, 8 << 20
 
@@ -80,29 +82,31 @@ def repair(store: Store, progress: Progress = nobody) -> Repaired:
     shutil.rmtree(workshop, ignore_errors=True)
     aside = workshop / "aside"
     new = workshop / "new"
-    try:
-        aside.mkdir(parents=True)
-        new.mkdir()
-        kept = dated(store.path / "damaged")
-        damaged = _Damaged(aside / f"{kept.name}.jsonl")
-        if store.kind == DIRECTORY:
-            kept = aside.rename(kept)
-            damaged.path = kept / damaged.path.name
-            known = directories.repair(store.path, kept, damaged.add)
-            lost = [] if known else [STATE_LOST]
-            give_to_owner(store.path, store.path)
-        else:
-            lost = _rebuild(store.path, new, damaged, progress)
-            made = check(Store(LMDB, new), progress)
-            if not made.whole:
-                raise OfflineError(f"what was made of {store} is not whole: nothing is changed")
-            replace_tables(store.path, new, aside.rename(kept))
-        (store.path / "unsynced").unlink(missing_ok=True)
-        report = check(store, progress)
-    except OSError as fault:
-        raise OfflineError(f"{fault.filename or store}: {fault.strerror}") from None
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    with told(store.path):
+        try:
+            aside.mkdir(parents=True)
+            new.mkdir()
+            kept = dated(store.path / "damaged")
+            damaged = _Damaged(aside / f"{kept.name}.jsonl")
+            if store.kind == DIRECTORY:
+                kept = aside.rename(kept)
+                damaged.path = kept / damaged.path.name
+                known = directories.repair(store.path, kept, damaged.add)
+                lost = [] if known else [STATE_LOST]
+                give_to_owner(store.path, store.path)
+            else:
+                lost = _rebuild(store.path, new, damaged, progress)
+                made = check(Store(LMDB, new), progress)
+                if not made.whole:
+                    raise OfflineError(f"what was made of {store} is not whole: nothing is changed")
+                replace_tables(store.path, new, aside, kept)
+            if (store.path / "unsynced").exists():
+                # It is to be trusted from here on, and its files were left as they lay.
+                os.sync()
+                (store.path / "unsynced").unlink()
+            report = check(store, progress)
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
     return Repaired(report, kept, damaged.count, lost)
 
 
@@ -147,11 +151,13 @@ def _rebuild(path: Path, new: Path, damaged: _Damaged, progress: Progress) -> "l
             making.add(piece)
         making.add_newer(journalled.records)
         prefixes = journalled.records.get(PREFIXES) or about.get(FLUSHED)
-        making.finish(state, prefixes)
+        knows_prefixes = making.finish(state, prefixes)
         tables.sync()
     lost = [f"a part of it could not be read: {fault}" for fault in sorted({*salvage.faults})]
     if state is None:
         lost.append(STATE_LOST)
+    if not knows_prefixes:
+        lost.append(PREFIXES_LOST)
     if older:
         lost.append("what the last transaction had written could not be found")
     return lost
@@ -162,6 +168,14 @@ def _state_in(record: Optional[bytes]) -> Optional[State]:
         return None if record is None else State(record)
     except DamagedRecord:
         return None
+
+
+def _verifies(prefixes: bytes) -> bool:
+    try:
+        Prefixes.decode(prefixes)
+    except DamagedRecord:
+        return False
+    return True
 
 
 class _Making:
@@ -238,12 +252,13 @@ class _Making:
                 end()
             self._commit(piece)
 
-    def finish(self, known: Optional[State], prefixes: Optional[bytes]) -> None:
+    def finish(self, known: Optional[State], prefixes: Optional[bytes]) -> bool:
         """
         All is there.
 
         :param known: the state, but for what follows from the records; None: it is lost.
         :param prefixes: the record of the flushed prefixes, as it was.
+        :return: whether that verifies.
         """
         state = known.copy() if known else State()
         margin = 0 if known else UNKNOWN
@@ -265,14 +280,10 @@ class _Making:
             start = found[-1][0] + b"\0"
         for name in COUNTS:
             setattr(state, name, getattr(report, name))
-        records: Records = {}
-        try:
-            if prefixes is not None:
-                records[PREFIXES] = Prefixes.decode(prefixes).encode()
-        except DamagedRecord:
-            # What was under them is back, as after the loss of the state.
-            pass
+        verifies = prefixes is None or _verifies(prefixes)
+        records: Records = {PREFIXES: prefixes} if prefixes is not None and verifies else {}
         self._tables.commit(records, set(), state.encode(), {})
+        return verifies
 
     def _verified(self, key: bytes, record: bytes) -> Optional[Item]:
         try:

@@ -2,6 +2,7 @@
 How other tables come in the place of a store's, and its journals with them.
 
     links to the old files, in a directory of their own    what there was is kept
+    give that directory its name
     rename the new file over the old one                   from here on the store is the new one
     remove the old journals
 
@@ -14,7 +15,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from mctwist.backends.folder import sync_directory
 from mctwist.backends.journal import journals, number_of
@@ -25,33 +26,44 @@ _DATA = "data.mdb"
 _IDENTITY = "mctwist"
 
 
-def keep_aside(path: Path, names: "Iterable[str]", aside: Path) -> None:
-    """Have files of the store in the directory `path` in `aside` as well."""
+def keep_aside(path: Path, names: "Iterable[str]", aside: Path, kept: Path) -> None:
+    """
+    Have files and directories of the store in the directory `path` in `aside` as well, durably,
+    and then call that `kept`.
+    """
     for name in names:
-        try:
-            os.link(path / name, aside / name)
-        except OSError:
-            # Not every file system has links.
-            shutil.copy2(path / name, aside / name)
+        if (path / name).is_dir():
+            shutil.copytree(path / name, aside / name, copy_function=_link)
+        elif (path / name).exists():
+            _link(path / name, aside / name)
+    give_to_owner(aside, path)
+    sync_tree(aside)
+    aside.rename(kept)
+    sync_directory(kept.parent)
 
 
-def replace_tables(path: Path, new: Path, aside: Optional[Path]) -> None:
+def _link(path: "Union[str, Path]", to: "Union[str, Path]") -> None:
+    try:
+        os.link(path, to)
+    except OSError:
+        # Not every file system has links.
+        shutil.copy2(path, to)
+
+
+def replace_tables(path: Path, new: Path, aside: Path, kept: Optional[Path]) -> None:
     """
     Have the tables in the directory `new` in place of the store's in `path`, durably.
 
     :param new: on the same file system; nobody has it open. It is gone afterwards.
-    :param aside: a new directory, which gets what was there before; None: there was nothing.
+    :param aside: a directory, which gets what was there before, and the name `kept`. None: there
+        was nothing.
     """
     old = journals(path)
     if old:
         with closing(Tables(new, _room(new), True)) as tables:
             tables.begin_journals(number_of(old[-1]) + 1)
-    if aside is not None:
-        there = [_IDENTITY, _DATA, *(journal.name for journal in old)]
-        keep_aside(path, [name for name in there if (path / name).exists()], aside)
-        give_to_owner(aside, path)
-        sync_tree(aside)
-        sync_directory(aside.parent)
+    if kept is not None:
+        keep_aside(path, (_IDENTITY, _DATA, *(journal.name for journal in old)), aside, kept)
     give_to_owner(new, path)
     sync_tree(new)
     os.replace(new / _DATA, path / _DATA)

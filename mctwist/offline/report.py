@@ -5,6 +5,7 @@ Damage is of a few kinds, each with how often it was met and where first: a key,
 a file, or what else tells people where to look.
 """
 
+import os
 from typing import Any, Union
 from urllib.parse import quote_from_bytes
 
@@ -112,3 +113,8 @@ class Report:
 def shown(key: bytes) -> str:
     """`key` for people: percent-encoded."""
     return quote_from_bytes(key, safe="!$&'()*+,/:;=?@[]")
+
+
+def shown_name(name: str) -> str:
+    """The name of a file for people, who are to find it: what cannot be printed is encoded."""
+    return name if name.isprintable() else shown(os.fsencode(name))

@@ -5,22 +5,28 @@ The rule: nobody but the holder of the lock changes anything in a store, and who
 without it is prepared for a server at work.
 """
 
+import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import strftime
 from typing import NamedTuple
 
-from mctwist.backends import directory, lmdb
+import lmdb
+
+from mctwist.backends import directory
 from mctwist.backends import folder as folders
 from mctwist.backends.folder import Folder, kind_of, sync_directory
+from mctwist.backends.lmdb import FORMAT
+from mctwist.backends.tables import finds_no_room
 from mctwist.interfaces import StartError
 
 LMDB, DIRECTORY = "lmdb", "directory"
 
 #: The kinds of store that are in a directory, with the version of their format.
-FORMATS = {LMDB: lmdb.FORMAT, DIRECTORY: directory.FORMAT}
+FORMATS = {LMDB: FORMAT, DIRECTORY: directory.FORMAT}
 
 #: What a store holds that is of the moment: who has it open.
 PASSING = {"lock", "lock.mdb", "unsynced", "stopped"}
@@ -70,28 +76,86 @@ def named(text: str, kind: str = LMDB) -> Store:
 
 
 @contextmanager
+def told(path: Path) -> "Iterator[None]":
+    """Say what the system has refused, to whoever writes into the directory `path`."""
+    try:
+        yield
+    except shutil.Error as fault:
+        # Of a tree: of all the files that could not be copied the first.
+        raise OfflineError(fault.args[0][0][2]) from None
+    except OSError as fault:
+        # Where there is no room the system names what was to be copied there.
+        where = path if finds_no_room(fault) else fault.filename or path
+        raise OfflineError(f"{where}: {fault.strerror or fault}") from None
+    except lmdb.Error as fault:
+        raise OfflineError(f"{path}: {fault}") from None
+
+
+@contextmanager
 def held(store: Store, empty: bool = False) -> "Iterator[None]":
     """
-    Hold the lock of a store that is there; where nobody can write, nobody need be kept out.
+    Hold the lock of a store that is there.
 
     :param empty: it is still to be made.
     :raises OfflineError: there is none; `InUse`: somebody else has it open.
     """
     folder = store.folder()
     try:
-        if store.path.is_dir() and os.statvfs(store.path).f_flag & os.ST_RDONLY:
-            yield
-            return
-        folder.hold(empty)
+        read_only = store.path.is_dir() and os.statvfs(store.path).f_flag & os.ST_RDONLY
+        if not read_only:
+            folder.hold(empty)
     except folders.InUse as fault:
         raise InUse(str(fault)) from None
     except StartError as fault:
         raise OfflineError(str(fault)) from None
+    except OSError as fault:
+        raise OfflineError(f"{store}: {fault.strerror}") from None
+    if read_only:
+        with _shared(store):
+            yield
+        return
     try:
         give_to_owner(store.path / "lock", store.path)
         yield
     finally:
         folder.release()
+
+
+@contextmanager
+def _shared(store: Store) -> "Iterator[None]":
+    """
+    Keep servers out of a store that cannot be written to here. It may be elsewhere: the same
+    directory is mounted there in another way. What is read of LMDB's tables then is not safe from
+    their server, which can be told only by a lock that is written to.
+    """
+    try:
+        lock = os.open(store.path / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise OfflineError(
+            f"the store {store} is in use, and cannot be written to here: "
+            "stop its server, or do this where it can be"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def refuse_untrusted(store: Store) -> None:
+    """Raises OfflineError for a store whose machine went down while nothing of it was synced."""
+    with told(store.path):
+        went_down = store.folder().went_down
+    if went_down:
+        raise OfflineError(
+            f"the machine went down while {store} was open with --sync never: "
+            "mctwist check --repair takes what is left of it for a store"
+        )
 
 
 def dated(path: Path) -> Path:
