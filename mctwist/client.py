@@ -1,9 +1,9 @@
 """
 A connection to a server, as a client has it.
 
-pymemcache's `Client` opens and closes it: TCP, UNIX sockets, TLS. What is sent and how its answer
-is read is for the caller, for pymemcache knows nothing of ranges, of whole records, or of answers
-that are too long to be taken at once.
+It is pymemcache's `Client`, connected to whichever address of a name answers, and logged in where
+that is asked for. What is sent and how its answer is read is for the caller, for pymemcache knows
+nothing of ranges, of whole records, or of answers that are too long to be taken at once.
 
 The rule: whoever asks reads the answer whole, or closes the connection. What is left of an answer
 would be taken for the next one's.
@@ -32,6 +32,9 @@ PORT = 11211
 
 #: The most that a server may be set up to take: bytes (memcached's -I goes to 1 GB).
 MOST_VALUE = 1 << 30
+
+#: Bytes of a line; those of any server have some hundreds.
+MOST_LINE = 1 << 20
 
 #: A host and a port, or the path of a UNIX socket.
 Address = Union[tuple[str, int], str]
@@ -231,8 +234,10 @@ def readable(words: bytes) -> str:
 
 def raw_line(answers: BinaryIO) -> bytes:
     """The next line, whatever it says, without its end, which may be a bare LF."""
-    words = answers.readline()
+    words = answers.readline(MOST_LINE)
     if not words.endswith(b"\n"):
+        if len(words) == MOST_LINE:
+            raise MemcacheServerError("a line without an end")
         raise MemcacheUnexpectedCloseError
     return words[:-2] if words.endswith(b"\r\n") else words[:-1]
 

@@ -12,7 +12,7 @@ import pytest
 from pymemcache.exceptions import MemcacheServerError  # type: ignore[import-untyped]
 
 from mctwist import client
-from mctwist.client import address_of, line, written
+from mctwist.client import MOST_LINE, address_of, line, raw_line, written
 from tests.certificates import make_identity
 from tests.processes import PATIENCE, Server
 
@@ -111,3 +111,8 @@ def test_nothing_that_a_server_says_does_anything_to_a_terminal() -> None:
     assert told == {"version": r"1\x1b]0;name\x07\xff\x9b"}
     with pytest.raises(MemcacheServerError, match=r"\\x1b\[31mred\Z"):
         line(BytesIO(b"SERVER_ERROR \x1b[31mred\r\n"))
+
+
+def test_a_line_that_never_ends_is_not_read_for_ever() -> None:
+    with pytest.raises(MemcacheServerError, match="a line without an end"):
+        raw_line(BytesIO(b"x" * (2 * MOST_LINE)))
