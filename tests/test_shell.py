@@ -497,6 +497,7 @@ class Fake:
         ("mg k v T5", [b"", b""], [b"mg k v T5\r\n"], "it is not sent again"),
         ("get k", [b"VALUE k 0 5\r\nhe", b"END\r\n"], [b"get k\r\n"] * 2, "k: not found"),
         ("get k", [b"SSH-2.0-OpenSSH\r\n"], [b"get k\r\n"], "is it a memcached?"),
+        ("get k", [b"x" * (1 << 20)], [b"get k\r\n"], "is it a memcached?"),
         ("get k", [b"VALUE k 0 %d\r\n" % 10**30], [b"get k\r\n"], "is it a memcached?"),
         ("get k", [b"VALUE k 0 -3\r\n"], [b"get k\r\n"], "is it a memcached?"),
         ("mg k v", [b"VA\r\n"], [b"mg k v\r\n"], "is it a memcached?"),

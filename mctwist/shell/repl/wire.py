@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Callable, Optional, cast
 
-from mctwist.client import LOST, Connection, Read, Server, T
+from mctwist.client import LOST, REFUSED, Connection, Read, Server, T
 from mctwist.shell.output import said
 from mctwist.shell.repl.answers import Refused
 
@@ -60,8 +60,6 @@ class Wire:
         before_socket = before and before.sock
         try:
             if before is None:
-                # It is not looked at whether this one is stale before it has been asked
-                # something: TLS 1.3 sends its tickets unasked.
                 connection = self.server.connect()
             else:
                 connection = before
@@ -130,7 +128,7 @@ class Wire:
         except Refused:
             self._check_rest(connection)
             raise
-        except ValueError:
+        except (ValueError, *REFUSED):
             self.leave()
             raise Trouble(NO_ANSWER) from None
         except BaseException:
