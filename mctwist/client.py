@@ -25,7 +25,8 @@ from pymemcache.exceptions import (  # type: ignore[import-untyped]
 
 #: What it looks like when a connection fails.
 LOST = (OSError, MemcacheUnexpectedCloseError)
-#: What it looks like when a server answers with an error.
+#: What it looks like when a server answers with an error. (pymemcache takes a connection that is
+#: closed for one of these: who tells them apart looks for LOST first.)
 REFUSED = (MemcacheClientError, MemcacheServerError)
 
 PORT = 11211

@@ -428,7 +428,7 @@ def test_streams_that_are_closed(mctwist: str, closed: str) -> None:
 def test_wrong_options_are_told(mctwist: str) -> None:
     for words, said in [
         *[(("--timeout", text), "is not in the range") for text in ("inf", "0", "1e300")],
-        (("--timeout", "nan"), "is no time"),
+        (("--timeout", "nan"), "is not a number"),
         (("--tls", "-s", "unix:/tmp/socket"), "a UNIX socket is not spoken to in TLS"),
     ]:
         done = shell(mctwist, *words, "-c", "version")

@@ -16,7 +16,7 @@ from typing import Callable, NamedTuple, Optional, Union
 from urllib.parse import unquote_to_bytes
 
 from mctwist import client
-from mctwist.client import REFUSED, Connection
+from mctwist.client import LOST, REFUSED, Connection
 
 Value = Union[int, float, str]
 #: What a reading says, by name; what is not known is left out.
@@ -87,8 +87,8 @@ def fetch(connection: Connection, keys: bool, clock: Callable[[], float] = monot
     for name in _asked(keys):
         try:
             told[name] = client.stats(connection.answers)
-        except REFUSED:
-            if not name:
+        except REFUSED as fault:
+            if not name or isinstance(fault, LOST):
                 raise
             told[name] = {}
     # Where several have a figure, that of `stats` is the one that everybody else sees.

@@ -477,7 +477,7 @@ def _ask_and_exit(
 def _tally_or_fault(load: Load, server: Server, connections: int, seconds: float) -> Any:
     try:
         return load.run(server, connections, seconds)
-    except REFUSED as fault:
-        return f"the server answers {fault}"
     except LOST as fault:
         return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+    except REFUSED as fault:
+        return f"the server answers {fault}"

@@ -128,6 +128,9 @@ class Wire:
         except Refused:
             self._check_rest(connection)
             raise
+        except LOST:
+            self.leave()
+            raise
         except (ValueError, *REFUSED):
             self.leave()
             raise Trouble(NO_ANSWER) from None
@@ -203,8 +206,8 @@ class Heard:
         self._answers = answers
         self._show = show
 
-    def readline(self) -> bytes:
-        data = self._answers.readline()
+    def readline(self, most: int) -> bytes:
+        data = self._answers.readline(most)
         self._show(False, data)
         return data
 
