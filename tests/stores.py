@@ -34,9 +34,9 @@ def command(*arguments: str) -> Result:
 
 
 def started(*arguments: str) -> "subprocess.Popen[bytes]":
-    """A command as a process."""
+    """A command as a process, as at a prompt: to a job in the background Ctrl-C is nothing."""
     return subprocess.Popen(
-        [sys.executable, "-m", "mctwist.shell", *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "mctwist.shell", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -68,7 +68,7 @@ class Connection:
     """A socket on which nothing waits for ever, connected when first used."""
 
     def __init__(
-        self, address: Address, version: int, piece: int = AT_ONCE, source: str = "127.0.0.1"
+        self, address: Address, version: int, piece: int = AT_ONCE, source: Optional[str] = None
     ) -> None:
         self._address = address
         self._source = source
@@ -122,8 +122,10 @@ class Connection:
         return self.exchange(b"", -1)
 
     def _open(self) -> None:
+        # A port that is asked for, even as any, must be free of all that is over but for a minute.
+        source = None if self._source is None else (self._source, 0)
         self._opened = socket.create_connection(
-            self._address, timeout=PATIENCE, source_address=(self._source, 0)
+            self._address, timeout=PATIENCE, source_address=source
         )
         self._opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._version == 3:
@@ -173,7 +175,7 @@ def play(
     address: Address,
     version: int,
     piece: int = AT_ONCE,
-    source: str = "127.0.0.1",
+    source: Optional[str] = None,
 ) -> Played:
     """What the server at `address` answers to who comes from `source`."""
     played: Played = []

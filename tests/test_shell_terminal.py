@@ -39,7 +39,9 @@ class Terminal:
             "PROMPT_TOOLKIT_NO_CPR": "1",
             **more,
         }
-        environment.pop("NO_COLOR", None) if "NO_COLOR" not in more else None
+        # What says how large some other terminal is, or how it is to look.
+        for name in {"COLUMNS", "LINES", "NO_COLOR"} - set(more):
+            environment.pop(name, None)
         self.child = pexpect.spawn(
             sys.executable,
             ["-m", "mctwist.shell", *arguments],
