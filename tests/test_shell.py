@@ -16,6 +16,7 @@ import pytest
 
 from mctwist import client
 from mctwist.client import Server
+from mctwist.shell.repl import own
 from mctwist.shell.repl.screen import Screen
 from mctwist.shell.repl.session import Left, Session
 from mctwist.shell.repl.table import COMMANDS
@@ -257,6 +258,20 @@ def test_many_keys_go_at_once(address: str, make: "Callable[[str], Typed]") -> N
     assert "3,000 keys" in typed.errors("del many:*")
     assert typed("del many:* --yes") == (True, "deleted 3,000 keys\n")
     assert typed("del * --yes") == (True, "deleted 2 keys\n")
+
+
+def test_more_keys_than_are_deleted_at_once(
+    address: str, make: "Callable[[str], Typed]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "MOST_DELETED", 2)
+    typed = make(address)
+    for number in range(3):
+        typed(f"set some:{number} x")
+    told = typed.errors("del some:*")
+    assert "there are more than 2: say it again for the others" in told
+    assert "that would delete 2 keys of more: say --yes" in told
+    assert typed("del some:* --yes")[1].startswith("deleted 2 keys\n")
+    assert typed("del some:* --yes") == (True, "deleted 1 key\n")
 
 
 def test_bytes_both_ways(mctwist: str, make: "Callable[[str], Typed]") -> None:

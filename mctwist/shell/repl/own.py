@@ -73,18 +73,22 @@ def delete(session: Session, call: Call) -> None:
 
 def _counted(session: Session, call: Call, prefix: bytes) -> "list[bytes]":
     """The keys that begin with `prefix`, if somebody wants them deleted."""
-    found = keys_of(session, prefix, MOST_DELETED, None).keys
-    if not found:
+    found = keys_of(session, prefix, MOST_DELETED, None)
+    if not found.keys:
         session.screen.answer("deleted 0 keys")
         return []
+    many = counted(len(found.keys))
+    if found.more:
+        many = f"{many} of more"
+        session.screen.note(f"there are more than {len(found.keys):,}: say it again for the others")
     if "yes" not in call.options:
-        agreed = session.keyboard.agrees(f"delete {counted(len(found))}?")
+        agreed = session.keyboard.agrees(f"delete {many}?")
         if agreed is None:
-            raise Wrong(f"that would delete {counted(len(found))}: say --yes")
+            raise Wrong(f"that would delete {many}: say --yes")
         if not agreed:
             session.screen.note("nothing is deleted")
             return []
-    return [key.name for key in found]
+    return [key.name for key in found.keys]
 
 
 def counted(number: int) -> str:
