@@ -228,9 +228,15 @@ def line(answers: BinaryIO) -> bytes:
 
 
 def readable(words: bytes) -> str:
-    """What a server has said, for people: whatever would do something to a terminal is escaped."""
-    text = words.decode(errors="backslashreplace")
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    """What a server has said, for people."""
+    return escaped(words.decode(errors="backslashreplace"))
+
+
+def escaped(text: str, but: str = "") -> str:
+    """`text`, in which whatever would do something to a terminal is spelt, `but` for these."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in but else repr(each)[1:-1] for each in text)
 
 
 def raw_line(answers: BinaryIO) -> bytes:

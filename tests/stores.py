@@ -1,9 +1,11 @@
 """Stores on the disk, for the tests of what is done to them without a server."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, Callable
 
 import lmdb
 from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist import operations
 from mctwist.backends.directory import DirectoryBackend
@@ -26,6 +29,18 @@ BACKENDS: "dict[str, Any]" = {LMDB: LMDBBackend, DIRECTORY: DirectoryBackend}
 
 #: Far behind any time at which a test may run.
 NEVER = NOW * 100
+
+
+class StoreCase(SynchronousTestCase):
+    """Tests of one store, in a directory of their own."""
+
+    kind = LMDB
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="mctwist-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = self.directory / "store"
+        self.store = Store(self.kind, self.path)
 
 
 def command(*arguments: str) -> Result:

@@ -2,12 +2,8 @@
 
 import random
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Callable
 from zlib import crc32
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist.backends.directory import name_of
 from mctwist.backends.folder import Folder
@@ -21,19 +17,11 @@ from mctwist.offline.report import TOLD, Report
 from mctwist.offline.stores import DIRECTORY, LMDB, Store
 from mctwist.testing import NOW, SECOND, delete, get, put
 from tests import test_tables
-from tests.stores import NEVER, Table, command, edited, fill, flipped, tree_of, various
+from tests.stores import NEVER, StoreCase, Table, command, edited, fill, flipped, tree_of, various
 
 
-class CheckCase(SynchronousTestCase):
-    """A store of a kind."""
-
-    kind = LMDB
-
-    def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="mctwist-"))
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.path = self.directory / "store"
-        self.store = Store(self.kind, self.path)
+class CheckCase(StoreCase):
+    """What a check finds in a store."""
 
     def look(self) -> Report:
         """What is found, without another process."""

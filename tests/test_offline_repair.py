@@ -6,13 +6,9 @@ import random
 import resource
 import shutil
 import signal
-import tempfile
 from base64 import b64decode
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from mctwist import operations
 from mctwist.backends.directory import encode_file, name_of
@@ -29,6 +25,7 @@ from mctwist.testing import NOW, delete, flush, put, step
 from tests.processes import eventually
 from tests.stores import (
     NEVER,
+    StoreCase,
     command,
     edited,
     fill,
@@ -48,16 +45,8 @@ def without_numbers(items: "dict[bytes, Item]") -> "dict[bytes, Item]":
     return {key: item._replace(place=0) for key, item in items.items()}
 
 
-class RepairCase(SynchronousTestCase):
-    """A store of a kind."""
-
-    kind = LMDB
-
-    def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="mctwist-"))
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.path = self.directory / "store"
-        self.store = Store(self.kind, self.path)
+class RepairCase(StoreCase):
+    """What a repair makes of a store."""
 
     def repaired(self) -> Repaired:
         """What becomes of it; it is whole then."""

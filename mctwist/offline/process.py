@@ -82,6 +82,7 @@ def serve(tasks: "dict[str, Any]", name: str) -> None:
     except OfflineError as fault:
         _say(_FAULT, str(fault))
     except Exception:
+        # Whatever it is, whoever has asked is the one to raise it: here nobody hears.
         _say(_ERROR, format_exc())
     else:
         _say(_END, None)

@@ -24,8 +24,9 @@ from pymemcache.exceptions import (  # type: ignore[import-untyped]  # it has no
 )
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from mctwist.client import LOST, REFUSED
+from mctwist.client import LOST, REFUSED, escaped
 
 
 class Terminated(BaseException):
@@ -113,20 +114,7 @@ def tell(text: str) -> None:
 
 def seen(text: str) -> str:
     """`text`, of which what is not to be seen is spelt, but for the ends of lines and tabs."""
-    if text.isprintable():
-        return text
-    return "".join(map(_seen, text))
-
-
-def _seen(letter: str) -> str:
-    if letter.isprintable() or letter in "\n\t":
-        return letter
-    code = ord(letter)
-    if letter == "\r":
-        return "\\r"
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
-    )
+    return escaped(text, but="\n\t")
 
 
 def print_json(value: Any) -> None:
@@ -153,5 +141,6 @@ def print_rows(
     for head in heads:
         table.add_column(head, justify="right" if head in numbers else "left")
     for row in rows:
-        table.add_row(*map(str, row))
+        # Not as a string: in that `[red]` would be a colour.
+        table.add_row(*(Text(seen(str(cell))) for cell in row))
     console().print(table)

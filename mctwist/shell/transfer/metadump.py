@@ -48,7 +48,6 @@ from mctwist.shell.transfer.sources import (
     is_binary,
     once_free,
     refused,
-    send,
     skip,
 )
 
@@ -134,7 +133,7 @@ def _begun(connection: Connection, version: "tuple[int, ...]") -> "tuple[bytes, 
         return begin(connection, request)
     # Its end is what is answered next. What is next must not come with the request, or it is
     # forgotten; while the dump goes on it waits for its turn. Of nothing there is no first byte.
-    send(connection, request)
+    connection.send(request)
     select.select([connection.sock], [], [], 2.0)
     return begin(connection, b"version\r\n")
 
@@ -192,7 +191,7 @@ def _records(
         while True:
             batch = {key.key: key for key in islice(keys, _BATCH)}
             if batch:
-                send(connection, _request(batch))
+                connection.send(_request(batch))
                 under_way.append(batch)
             if len(under_way) >= _DEPTH or (under_way and not batch):
                 yield from _held(answers, under_way.popleft(), aside, left_out)

@@ -115,21 +115,13 @@ def begin(connection: Connection, request: bytes) -> "tuple[bytes, BinaryIO]":
 
     :raises Busy: it is to be asked again.
     """
-    send(connection, request)
+    connection.send(request)
     # A stream of its own, for that of the connection would ask for 8 KB at a time.
     answers = connection.sock.makefile("rb", 1 << 18)
     first = raw_line(answers)
     if first.startswith(_PASSING):
         raise Busy(first.decode(errors="replace"))
     return first, answers
-
-
-def send(connection: Connection, request: bytes) -> None:
-    """As `Connection.send`; a server that is gone is no closed output, for which it would pass."""
-    try:
-        connection.send(request)
-    except BrokenPipeError:
-        raise MemcacheUnexpectedCloseError from None
 
 
 def count_of(server: Server) -> Optional[int]:
