@@ -35,7 +35,7 @@ from tests.processes import (
 )
 
 #: Seconds after which a client takes itself for stuck, and a server that was full for lost.
-STUCK, RECOVERY = 10.0, 20.0
+STUCK, RECOVERY = 10.0, 60.0
 
 KINDS = ["lmdb", "directory", "memory"]
 MEGABYTE = 1 << 20
